@@ -1,0 +1,315 @@
+// Package auth tells who logs in: passwords against stored SCRAM verifiers,
+// the SASL mechanisms that carry a password, and the brakes against guessing.
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"nestbox/storage"
+)
+
+// ErrBadLogin says that login and password don't fit: one error and one
+// answer, whether the account is unknown, disabled, or the password wrong.
+var ErrBadLogin = errors.New("wrong login or password")
+
+// A ThrottledError says that too many logins failed, or that too many wait.
+// The password was not looked at.
+type ThrottledError struct {
+	Wait time.Duration // until it is worth another try
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("too many failed logins, try again in %v", e.Wait.Round(time.Second))
+}
+
+// Limits that hold whatever the configuration says.
+const (
+	// maxHold is how long a login is held back; beyond it is refused.
+	maxHold = 10 * time.Second
+	// maxHashing is how many hashes are computed at a time, so that a storm
+	// of logins leaves the other cores to the mail.
+	maxHashing = 2
+	// maxQueue is how many logins wait for a hash or out a delay. Each is a
+	// connection and a password in memory.
+	maxQueue = 256
+)
+
+// Options of an Authenticator.
+type Options struct {
+	Log *slog.Logger // nil: nothing is logged
+	// LoggedIn is called after each login that succeeds; nil: nobody is told.
+	LoggedIn func(Identity)
+}
+
+// An Authenticator checks logins. All methods can be called from any goroutine.
+type Authenticator struct {
+	st       *storage.Store
+	log      *slog.Logger
+	loggedIn func(Identity)
+
+	hashing chan struct{} // one token a computation
+	queued  atomic.Int32
+
+	decoy      []byte       // key of the salts of accounts that don't exist
+	iterations atomic.Int64 // of the last verifier seen: a decoy costs the same
+	good, bad  *macCache
+	addresses  *throttle
+	accounts   *throttle
+}
+
+// Identity is who has logged in.
+type Identity struct {
+	Account storage.AccountID
+	Name    string // the account's
+	Login   string // as the client gave it: the account's name or an address
+}
+
+// New makes the authenticator of a store's accounts.
+func New(st *storage.Store, o Options) *Authenticator {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Authenticator{
+		st: st, log: o.Log, loggedIn: o.LoggedIn,
+		hashing: make(chan struct{}, min(maxHashing, runtime.NumCPU())),
+		good:    newMACCache(), bad: newMACCache(),
+		addresses: newThrottle(addressRule), accounts: newThrottle(accountRule),
+	}
+	a.iterations.Store(int64(calibrated()))
+	a.decoy = a.decoyKey()
+	return a
+}
+
+// decoySecret is where system.db has the key of decoys. It must outlive the
+// process: salts that change at a restart would tell which accounts exist.
+const decoySecret = "auth.decoy"
+
+func (a *Authenticator) decoyKey() []byte {
+	key, err := a.st.Secret(decoySecret)
+	if err == nil && len(key) == sha256.Size {
+		return key
+	}
+	key = make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails: crypto/rand
+	if err == nil {
+		err = a.st.SetSecret(decoySecret, key)
+	}
+	if err != nil {
+		a.log.Warn("decoy_key_not_stored", slog.String("error", err.Error()))
+	}
+	return key
+}
+
+// decoyVerifier stands for an account that doesn't exist or has no password:
+// checking it costs what a real one costs, and its salt is as stable.
+func (a *Authenticator) decoyVerifier(login string) verifier {
+	mac := hmac.New(sha256.New, a.decoy)
+	mac.Write([]byte(login))
+	return verifier{iterations: int(a.iterations.Load()), salt: mac.Sum(nil)[:saltSize]}
+}
+
+// A claim is one try to log in.
+type claim struct {
+	login, password string
+	prefix          string // of the peer's address
+	info            storage.AccountInfo
+	known           bool
+	credential      []byte
+	verifier        verifier
+	reason          string // why it can't succeed, for the log
+}
+
+// Password checks a login by an account's name or address. It returns
+// ErrBadLogin, a *ThrottledError, ctx's error or one of the storage. Failures
+// make it wait before it answers: longer with each from one address, and with
+// each for one account.
+func (a *Authenticator) Password(ctx context.Context, login, password string, peer netip.Addr) (Identity, error) {
+	c, err := a.claim(login, password, peer)
+	if err == nil {
+		err = a.check(ctx, c)
+	}
+	a.report(c, peer, err)
+	if err != nil {
+		return Identity{}, err
+	}
+	who := Identity{Account: c.info.ID, Name: c.info.Name, Login: login}
+	if a.loggedIn != nil {
+		a.loggedIn(who)
+	}
+	return who, nil
+}
+
+// claim collects what is known of a login before its password is looked at;
+// it is not nil with an error.
+func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, error) {
+	c := &claim{login: login, prefix: peerPrefix(peer)}
+	info, err := a.st.FindAccount(login)
+	if err != nil && !errors.Is(err, storage.ErrNoAccount) {
+		return c, err
+	}
+	if err == nil {
+		c.info, c.known = info, true
+		if c.credential, err = a.st.Credential(info.ID); err != nil {
+			return c, err
+		}
+	}
+	prepared, err := prepare(password)
+	switch {
+	case !c.known:
+		c.reason = "unknown"
+	case info.Disabled:
+		c.reason = "disabled"
+	case len(c.credential) == 0:
+		c.reason = "no_password"
+	case err != nil:
+		c.reason = "unusable_password"
+	default:
+		c.password = prepared
+		c.verifier, err = parseVerifier(c.credential)
+		return c, err
+	}
+	c.password = password
+	c.verifier = a.decoyVerifier(login)
+	return c, nil
+}
+
+// account is the claim's key in the account throttle and the caches.
+func (c *claim) account() string {
+	if c.known {
+		return "id " + string(c.info.ID)
+	}
+	return "login " + clip(c.login)
+}
+
+func (a *Authenticator) check(ctx context.Context, c *claim) error {
+	wait, ok := a.addresses.reserve(c.prefix)
+	if !ok {
+		return &ThrottledError{Wait: wait}
+	}
+	good := a.good.mac(c.account(), c.prefix, string(c.credential), c.password)
+	bad := a.bad.mac(c.account(), string(c.credential), c.password)
+	// Who logged in from here a moment ago is not held back because others
+	// guess at the account. The address's own delay stays, else the cache
+	// could be asked as often as one likes.
+	cached := c.reason == "" && a.good.has(good)
+	if !cached && !a.bad.has(bad) {
+		more, ok := a.accounts.reserve(c.account())
+		if !ok {
+			return &ThrottledError{Wait: more}
+		}
+		wait = max(wait, more)
+	}
+	if a.queued.Add(1) > maxQueue {
+		a.queued.Add(-1)
+		return &ThrottledError{Wait: maxHold}
+	}
+	defer a.queued.Add(-1)
+	if err := pause(ctx, wait); err != nil {
+		return err
+	}
+	switch {
+	case cached:
+		a.good.add(good)
+		return nil
+	case a.bad.has(bad):
+		// The same wrong password once more is a device with an old one, not
+		// somebody who guesses: it costs no hash and lengthens no delay.
+		return ErrBadLogin
+	}
+	ok, err := a.hash(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !ok || c.reason != "" {
+		if c.reason == "" {
+			c.reason = "wrong_password"
+		}
+		a.bad.add(bad)
+		a.addresses.fail(c.prefix)
+		a.accounts.fail(c.account())
+		return ErrBadLogin
+	}
+	a.iterations.Store(int64(c.verifier.iterations))
+	a.good.add(good)
+	a.accounts.forget(c.account())
+	return nil
+}
+
+// hash computes a claim's verifier when it is its turn.
+func (a *Authenticator) hash(ctx context.Context, c *claim) (bool, error) {
+	timeout := time.NewTimer(maxHold)
+	defer timeout.Stop()
+	select {
+	case a.hashing <- struct{}{}:
+	case <-timeout.C:
+		return false, &ThrottledError{Wait: maxHold}
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	defer func() { <-a.hashing }()
+	return c.verifier.matches(c.password)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// report logs a login that failed. A login name that isn't an account's is
+// not logged: people type passwords into the wrong field.
+func (a *Authenticator) report(c *claim, peer netip.Addr, err error) {
+	if err == nil {
+		return
+	}
+	attrs := []any{slog.String("peer", peer.String()), slog.String("reason", c.reason)}
+	if c.known {
+		attrs = append(attrs, slog.String("account", string(c.info.ID)), slog.String("login", clip(c.login)))
+	}
+	var throttled *ThrottledError
+	switch {
+	case errors.As(err, &throttled):
+		a.log.Warn("login_throttled", append(attrs, slog.Duration("wait", throttled.Wait))...)
+	case errors.Is(err, ErrBadLogin):
+		a.log.Info("login_failed", attrs...)
+	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		a.log.Error("login_error", append(attrs, slog.String("error", err.Error()))...)
+	}
+}
+
+// SetPassword gives an account a new password. Logins with the old one end
+// at once: what is remembered of logins hangs on the stored verifier.
+func (a *Authenticator) SetPassword(id storage.AccountID, password string) error {
+	credential, err := NewCredential(password)
+	if err != nil {
+		return err
+	}
+	return a.st.SetCredential(id, credential)
+}
+
+// clip bounds what a client can make us keep or log.
+func clip(login string) string {
+	const most = 255
+	if len(login) > most {
+		return login[:most]
+	}
+	return login
+}

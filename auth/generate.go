@@ -1,0 +1,31 @@
+package auth
+
+import (
+	"crypto/rand"
+	"math/big"
+)
+
+// Letters that look alike in some font, on paper or in a dark room (i l o)
+// are left out; small letters alone need no shift key on a phone.
+const passwordLetters = "abcdefghjkmnpqrstuvwxyz"
+
+// Five groups of four letters out of 23 are 90 bits.
+const (
+	passwordGroups = 5
+	passwordGroup  = 4
+)
+
+// GeneratePassword makes a password that can be read out and typed: five
+// groups of four letters, 90 bits.
+func GeneratePassword() string {
+	most := big.NewInt(int64(len(passwordLetters)))
+	b := make([]byte, 0, passwordGroups*(passwordGroup+1))
+	for i := range passwordGroups * passwordGroup {
+		if i > 0 && i%passwordGroup == 0 {
+			b = append(b, '-')
+		}
+		n, _ := rand.Int(rand.Reader, most) // never fails: crypto/rand
+		b = append(b, passwordLetters[n.Int64()])
+	}
+	return string(b)
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"nestbox/admin"
+)
+
+var cmdAccountAdd = command{
+	name:  "account add",
+	args:  "NAME",
+	short: "Make an account",
+	long:  `Makes an account with the mailboxes INBOX, Drafts, Sent, Archive, Junk and Trash. NAME logs in: a word, or an address. The password is asked for on a terminal; where nobody types, --password-stdin reads it from the first line of standard input, and --generate makes one and prints it.`,
+	examples: []example{
+		{"nestbox account add anna", "asks for the password"},
+		{"pass show mail/anna | nestbox account add anna --password-stdin", "takes it from a password manager"},
+		{"nestbox account add anna --generate", "makes a password and prints it"},
+	},
+	setup: func(fs *pflag.FlagSet) runFunc {
+		dataFlags(fs)
+		ask := passwordFlags(fs)
+		asJSON := jsonFlag(fs)
+		return func(ctx context.Context, e *env, args []string) error {
+			password, made, err := ask(e, "Password for "+args[0])
+			if err != nil {
+				return err
+			}
+			return e.withAPI(ctx, func(api admin.API) error {
+				a, err := api.AddAccount(ctx, args[0], password)
+				if err != nil {
+					return accountError(args[0], err)
+				}
+				e.say("account %s made", a.Name)
+				return printPassword(e, *asJSON, a, password, made)
+			})
+		}
+	},
+}
+
+// printPassword prints what a new account got, if the user doesn't know it.
+func printPassword(e *env, asJSON bool, a admin.Account, password string, made bool) error {
+	if !made {
+		password = ""
+	}
+	if asJSON {
+		return writeJSON(e.Stdout, struct {
+			admin.Account
+			Password string `json:"password,omitempty"`
+		}{a, password})
+	}
+	if made {
+		_, err := fmt.Fprintln(e.Stdout, password)
+		return err
+	}
+	return nil
+}
+
+var cmdAccountList = command{
+	name:  "account list",
+	short: "List the accounts",
+	long:  "Lists the accounts with their addresses, the number of their messages and the size of these in bytes.",
+	examples: []example{
+		{"nestbox account list", "a table"},
+		{"nestbox account list --json | jq -r '.[].name'", "the names, for a script"},
+	},
+	setup: func(fs *pflag.FlagSet) runFunc {
+		dataFlags(fs)
+		asJSON := jsonFlag(fs)
+		return func(ctx context.Context, e *env, _ []string) error {
+			return e.withAPI(ctx, func(api admin.API) error {
+				all, err := api.Accounts(ctx)
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return writeJSON(e.Stdout, all)
+				}
+				rows := [][]string{{"NAME", "MESSAGES", "BYTES", "CREATED", "ADDRESSES"}}
+				for _, a := range all {
+					rows = append(rows, []string{a.Name, fmt.Sprint(a.Messages), fmt.Sprint(a.Octets),
+						a.Created.Local().Format(time.DateOnly), strings.Join(a.Addresses, " ")})
+				}
+				return writeTable(e, rows)
+			})
+		}
+	},
+}
+
+var cmdAccountPasswd = command{
+	name:  "account passwd",
+	args:  "NAME",
+	short: "Change an account's password",
+	long:  "Gives an account a new password, asked for as in `account add`. The old one is not needed: who may run this command may read the mail anyway. Connections that are open stay.",
+	examples: []example{
+		{"nestbox account passwd anna", "asks for the new password"},
+		{"nestbox account passwd anna --generate", "makes one and prints it"},
+	},
+	setup: func(fs *pflag.FlagSet) runFunc {
+		dataFlags(fs)
+		ask := passwordFlags(fs)
+		return func(ctx context.Context, e *env, args []string) error {
+			password, made, err := ask(e, "New password for "+args[0])
+			if err != nil {
+				return err
+			}
+			return e.withAPI(ctx, func(api admin.API) error {
+				if err := api.SetPassword(ctx, args[0], password); err != nil {
+					return accountError(args[0], err)
+				}
+				e.say("password of %s changed", args[0])
+				return printPassword(e, false, admin.Account{}, password, made)
+			})
+		}
+	},
+}
+
+var cmdAccountDelete = command{
+	name:  "account delete",
+	args:  "NAME",
+	short: "Delete an account and its mail",
+	long:  "Deletes an account with its addresses. Asks on a terminal; elsewhere --yes must say so. The folder with the mail stays in the data folder with .deleted after its name: delete it by hand to free the space.",
+	examples: []example{
+		{"nestbox account delete anna", "asks, then deletes"},
+		{"nestbox account delete anna --yes", "deletes without asking"},
+	},
+	setup: func(fs *pflag.FlagSet) runFunc {
+		dataFlags(fs)
+		yes := fs.Bool("yes", false, "don't ask")
+		return func(ctx context.Context, e *env, args []string) error {
+			return e.withAPI(ctx, func(api admin.API) error {
+				if !*yes {
+					if err := e.confirm("Delete the account " + args[0] + " and all its mail?"); err != nil {
+						return err
+					}
+				}
+				if err := api.DeleteAccount(ctx, args[0]); err != nil {
+					return accountError(args[0], err)
+				}
+				e.say("account %s deleted", args[0])
+				return nil
+			})
+		}
+	},
+}
+
+// accountError says which account an error is about.
+func accountError(name string, err error) error { return fmt.Errorf("account %s: %w", name, err) }
+
+// writeTable prints rows in columns.
+func writeTable(e *env, rows [][]string) error {
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(r, "\t"), "\t"))
+	}
+	return w.Flush()
+}

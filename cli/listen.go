@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"nestbox/config"
+	"nestbox/imap"
+)
+
+// listenRetry is how often an address is tried that the machine doesn't have
+// yet: its network comes up later, or its lease.
+const listenRetry = 2 * time.Second
+
+// A protocol is a way in.
+type protocol struct {
+	name     string // the configuration's key
+	port     string // its own
+	fallback string // where its own isn't allowed
+	tls      bool   // from the first byte
+}
+
+var protocols = []protocol{
+	{name: "imap", port: "143", fallback: "1143"},
+	{name: "imaps", port: "993", fallback: "1993", tls: true},
+}
+
+// A listener is an address that is served.
+type listener struct {
+	protocol
+	net.Listener
+}
+
+// listen binds the configured addresses.
+func (s *serving) listen(ctx context.Context) error {
+	for _, p := range protocols {
+		addrs := s.cfg.IMAP
+		if p.tls {
+			addrs = s.cfg.IMAPS
+		}
+		for _, addr := range addrs {
+			if err := s.bind(ctx, p, addr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *serving) bind(ctx context.Context, p protocol, addr string) error {
+	l, err := listenTCP(ctx, addr)
+	if errors.Is(err, syscall.EACCES) && s.cfg.Source(p.name) == config.FromDefault {
+		s.say("\n*** Port %s is not allowed for this user: %s is served on port %s instead. ***\n", p.port, p.name, p.fallback)
+		s.log.Warn("port_not_allowed", "protocol", p.name, "port", p.port, "instead", p.fallback)
+		addr = ":" + p.fallback
+		l, err = listenTCP(ctx, addr)
+	}
+	switch {
+	case err == nil:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.listeners = append(s.listeners, &listener{p, l})
+		return nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return failWith(exitTryAgain, "%s: another program has the port (%w)", addr, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return s.bindLater(ctx, p, addr)
+	}
+	return fmt.Errorf("%s %s: %w", p.name, addr, err)
+}
+
+func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", addr)
+}
+
+// bindLater waits for an address that the machine doesn't have yet: in the
+// background, but before root's rights are given up if that is to come.
+func (s *serving) bindLater(ctx context.Context, p protocol, addr string) error {
+	s.log.Warn("address_missing", "protocol", p.name, "addr", addr, "retry", listenRetry)
+	if s.cfg.User != "" {
+		l, err := s.retry(ctx, addr)
+		if err == nil {
+			s.listeners = append(s.listeners, &listener{p, l})
+		}
+		return err
+	}
+	s.running.Go(func() {
+		l, err := s.retry(ctx, addr)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Error("listen_failed", "protocol", p.name, "addr", addr, "error", err)
+			}
+			return
+		}
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			_ = l.Close()
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		own := &listener{p, l}
+		s.listeners = append(s.listeners, own)
+		s.accept(own)
+	})
+	return nil
+}
+
+func (s *serving) retry(ctx context.Context, addr string) (net.Listener, error) {
+	tick := time.NewTicker(listenRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+		if l, err := listenTCP(ctx, addr); !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return l, err
+		}
+	}
+}
+
+// accept serves a listener until it is closed. s.mu is held.
+func (s *serving) accept(l *listener) {
+	s.log.Info("listening", "protocol", l.name, "addr", l.Addr().String())
+	s.running.Go(func() {
+		if err := s.imap.Serve(l.Listener, l.tls); err != nil && !errors.Is(err, imap.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			s.failed <- fmt.Errorf("%s %s: %w", l.name, l.Addr(), err)
+		}
+	})
+}
+
+func (s *serving) closeListeners() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, l := range s.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *serving) addrs() map[string][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string][]string{}
+	for _, l := range s.listeners {
+		all[l.name] = append(all[l.name], l.Addr().String())
+	}
+	return all
+}
+
+// port is where a client finds a protocol: its port and, if it is bound to
+// one address, that. ok is false when nothing serves it.
+func (s *serving) port(name string) (host string, port uint16, ok bool) {
+	addrs := s.addrs()[name]
+	if len(addrs) == 0 {
+		return "", 0, false
+	}
+	ap, err := netip.ParseAddrPort(addrs[0])
+	if err != nil {
+		return "", 0, false
+	}
+	if !ap.Addr().IsUnspecified() {
+		host = ap.Addr().Unmap().String()
+	}
+	return host, ap.Port(), true
+}

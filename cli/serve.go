@@ -1,0 +1,262 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"nestbox/admin"
+	"nestbox/auth"
+	"nestbox/config"
+	"nestbox/imap"
+	"nestbox/storage"
+	"nestbox/tls"
+)
+
+// shutdownTime is how long clients have to take their BYE. Closing the store
+// comes after it; both together take less than 5 s.
+const shutdownTime = 3 * time.Second
+
+var cmdServe = command{
+	name:  "serve",
+	short: "Serve mail",
+	long: `Serves IMAP until it gets SIGTERM or SIGINT; SIGHUP makes it read the configuration again. It needs no configuration: the data folder is made when it is missing, and the first account when there is none. On a terminal the account's password is printed once; without one it is in first-login.txt in the data folder until the first login.
+
+Ports 143 (STARTTLS) and 993 (TLS) are used, or 1143 and 1993 where those are not allowed. What mail programs need is printed on standard output, the log goes to standard error (docs/logs.md).`,
+	examples: []example{
+		{"nestbox serve", "serves from the default data folder"},
+		{"nestbox serve --data /srv/mail --imap 192.168.1.2:143 --imaps 192.168.1.2:993", "serves from another folder on one address"},
+		{"nestbox serve --imap \"\" --imaps :993", "serves only with TLS"},
+	},
+	setup: func(fs *pflag.FlagSet) runFunc {
+		fs.String("config", "", "configuration file (default: "+config.DefaultFile+" if it is there)")
+		config.AddFlags(fs)
+		return func(ctx context.Context, e *env, _ []string) error { return e.serve(ctx) }
+	},
+}
+
+// serving is a server that runs.
+type serving struct {
+	*env
+	cfg   *config.Config
+	log   *slog.Logger
+	out   *logOutput
+	level *slog.LevelVar
+
+	st      *storage.Store
+	imap    *imap.Server
+	control *admin.Server
+
+	mu        sync.Mutex
+	listeners []*listener
+	running   sync.WaitGroup
+	failed    chan error
+}
+
+func (e *env) serve(ctx context.Context) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	s := &serving{env: e, cfg: cfg, level: new(slog.LevelVar), failed: make(chan error, 8)}
+	s.setLogLevel()
+	format := logText
+	if cfg.LogJSON {
+		format = logJSON
+	}
+	s.log, s.out = newLog(e.Stderr, format, s.level, e.getenv)
+	defer s.out.repeat.close()
+	setMemoryLimit(memoryLimit(cfg.Profile), e.getenv)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.listen(ctx); err != nil {
+		return errors.Join(err, s.closeListeners())
+	}
+	if err := s.open(); err != nil {
+		return errors.Join(err, s.closeListeners())
+	}
+	err = s.start(ctx)
+	if err == nil {
+		err = s.wait(ctx)
+	}
+	return errors.Join(err, s.stop())
+}
+
+func (s *serving) setLogLevel() {
+	level := slog.LevelInfo
+	// The names are checked by config, and are slog's.
+	_ = level.UnmarshalText([]byte(s.cfg.LogLevel))
+	s.level.Set(level)
+}
+
+// open leaves root's rights if another user is configured, and opens the data.
+func (s *serving) open() error {
+	if err := s.prepareData(); err != nil {
+		return err
+	}
+	var err error
+	s.st, err = storage.Open(s.cfg.Data, storage.Options{
+		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version,
+	})
+	return err
+}
+
+// prepareData makes the data folder where it may be missing, and changes to
+// the user that is to own it.
+func (s *serving) prepareData() error {
+	fresh, err := s.mayInit()
+	if err != nil {
+		return err
+	}
+	if s.cfg.User != "" {
+		if err := becomeUser(s.cfg.User, s.cfg.Data, fresh); err != nil {
+			return err
+		}
+	} else if owner := dataOwner(s.cfg.Data); owner != "" {
+		return failWith(exitNotAllowed, "%s belongs to the user %s: start nestbox as that user, or with --user %s", s.cfg.Data, owner, owner)
+	}
+	if !fresh {
+		return nil
+	}
+	if err := storage.Init(s.cfg.Data); err != nil {
+		return err
+	}
+	s.log.Info("data_folder_made", "data", s.cfg.Data)
+	return nil
+}
+
+// mayInit reports whether the data folder is to be made. One that the
+// configuration names must be there: else its disk isn't mounted, and new mail
+// would go into the hole below the mount.
+func (s *serving) mayInit() (bool, error) {
+	if _, err := os.Stat(filepath.Join(s.cfg.Data, "nestbox.id")); !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	switch s.cfg.Source("data") {
+	case config.FromDefault, config.FromFlag:
+	default:
+		return false, nil
+	}
+	names, err := os.ReadDir(s.cfg.Data)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return len(names) == 0, err
+}
+
+// start begins to serve and prints what mail programs need.
+func (s *serving) start(ctx context.Context) error {
+	stored, err := s.st.Settings()
+	if err != nil {
+		return err
+	}
+	cert, fingerprint, err := tls.SelfSigned(s.st, strings.Fields(s.cfg.Setting(stored, "host_names")))
+	if err != nil {
+		return err
+	}
+	first, err := s.firstAccount(ctx)
+	if err != nil {
+		return err
+	}
+	s.imap = imap.NewServer(imap.Options{
+		Store: s.st, TLS: tls.ServerConfig(always(&cert)), Log: s.log, Version: Version,
+		Auth:         auth.New(s.st, auth.Options{Log: s.log, LoggedIn: s.firstLogin()}),
+		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus,
+		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
+		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,
+	})
+	if err := s.startControl(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		s.accept(l)
+	}
+	s.mu.Unlock()
+	go returnMemory(ctx)
+	s.welcome(s.cfg.Setting(stored, "host_names"), fingerprint, first)
+	s.log.Info("server_started", "version", Version, "data", s.cfg.Data, "pid", os.Getpid())
+	notifySystemd(s.getenv, "READY=1")
+	s.Main.mu.Lock()
+	s.serving = s
+	s.Main.mu.Unlock()
+	close(s.ready)
+	return nil
+}
+
+// startControl opens the control socket. Without it the server serves all the
+// same, and says so: commands must then wait until it has stopped.
+func (s *serving) startControl() error {
+	path := controlSocket(s.cfg, s.getenv)
+	l, err := admin.Listen(path)
+	if err != nil {
+		s.log.Error("control_socket_failed", "path", path, "error", err)
+		return nil
+	}
+	// Commands look in the data folder first.
+	if own := filepath.Join(s.cfg.Data, admin.SocketFile); own != path {
+		_ = os.Remove(own)
+		if err := os.Symlink(path, own); err != nil {
+			s.log.Warn("control_socket_link_failed", "path", own, "error", err)
+		}
+	}
+	s.control = admin.NewServer(admin.NewLocal(s.st), admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
+	s.running.Go(func() {
+		if err := s.control.Serve(l); err != nil {
+			s.log.Error("control_socket_failed", "path", path, "error", err)
+		}
+	})
+	return nil
+}
+
+// wait returns when the server is to stop: nil when it was told to.
+func (s *serving) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// stop says BYE to all clients and closes the data.
+func (s *serving) stop() error {
+	s.log.Info("server_stopping")
+	notifySystemd(s.getenv, "STOPPING=1")
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	errs := []error{s.closeListeners()}
+	var both sync.WaitGroup
+	if s.imap != nil {
+		both.Go(func() {
+			if err := s.imap.Shutdown(ctx); err != nil {
+				s.log.Warn("clients_cut_off", "error", err)
+			}
+		})
+	}
+	if s.control != nil {
+		both.Go(func() {
+			if err := s.control.Shutdown(ctx); err != nil {
+				s.log.Warn("commands_cut_off", "error", err)
+			}
+		})
+	}
+	both.Wait()
+	s.running.Wait()
+	errs = append(errs, s.st.Close())
+	err := errors.Join(errs...)
+	if err != nil {
+		err = fmt.Errorf("stopping: %w", err)
+	}
+	s.log.Info("server_stopped")
+	return err
+}

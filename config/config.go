@@ -1,0 +1,285 @@
+// Package config reads the machine's settings: a TOML file, the environment
+// and flags. What the household sets is in system.db; the file may fix it
+// (household.go). The server never writes the file.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// DefaultFile is read when it is there and no other file is named.
+const DefaultFile = "/etc/nestbox/nestbox.toml"
+
+// EnvPrefix starts the names of environment variables: max_message is
+// NESTBOX_MAX_MESSAGE.
+const EnvPrefix = "NESTBOX_"
+
+// fileEnv names another file than DefaultFile.
+const fileEnv = EnvPrefix + "CONFIG"
+
+// Config has a field for each of the machine's keys. The tag key is its name
+// in the file; def its default; one, min and max what is allowed; doc what
+// docs/config.md says of it.
+type Config struct {
+	Data string `key:"data" doc:"Folder of all data: accounts, mail, system.db. Default: /var/lib/nestbox for root, else nestbox-data in the current folder."`
+
+	IMAP    []string `key:"imap" def:":143" doc:"Addresses for IMAP, host:port each. TLS begins with STARTTLS. An empty list: none. If binding 143 isn't allowed and nothing is set here, 1143."`
+	IMAPS   []string `key:"imaps" def:":993" doc:"Addresses for IMAP with TLS from the first byte, host:port each. An empty list: none. If binding 993 isn't allowed and nothing is set here, 1993."`
+	Control string   `key:"control" doc:"Socket for nestbox's own commands. Default: control.sock in $RUNTIME_DIRECTORY (systemd sets it), else in the data folder."`
+	User    string   `key:"user" doc:"User to become when started as root, after the ports are bound. Default: none."`
+	Profile string   `key:"profile" def:"auto" one:"auto small normal" doc:"How much memory to use for speed: small for routers, normal for the rest, auto decides by the machine's memory."`
+
+	LogJSON  bool   `key:"log_json" def:"false" doc:"Log lines as JSON objects."`
+	LogLevel string `key:"log_level" def:"info" one:"debug info warn error" doc:"The least level that is logged."`
+
+	MaxMessage               Size `key:"max_message" def:"50 MB" min:"64 KB" max:"256 MB" doc:"Largest message that is taken. On 32-bit machines the storage has a lower limit of its own."`
+	MaxConnections           int  `key:"max_connections" def:"1000" min:"1" max:"1000000" doc:"Connections at a time, all together."`
+	MaxConnectionsPerAddress int  `key:"max_connections_per_address" def:"100" min:"1" max:"1000000" doc:"Connections at a time from one address (for IPv6, one /64). The machine itself has no such limit."`
+
+	InsecureAuth bool `key:"insecure_auth" def:"false" doc:"Take passwords without TLS from other machines too. Whoever can listen in then reads them."`
+	LiteralMinus bool `key:"literal_minus" def:"false" doc:"Announce LITERAL- instead of LITERAL+: clients ask before they send more than 4096 bytes."`
+
+	// File is the file that was read, "" if none.
+	File string
+	// Fixed are the household's keys that stand in the file or the
+	// environment, checked and in canonical form; they win over system.db.
+	Fixed map[string]string
+
+	sources map[string]Source
+}
+
+// Size is a number of bytes.
+type Size int64
+
+// Source says where a value comes from; a later one wins.
+type Source uint8
+
+// The sources of values. Household stands for system.db.
+const (
+	FromDefault Source = iota
+	FromHousehold
+	FromFile
+	FromEnv
+	FromFlag
+)
+
+func (s Source) String() string {
+	return [...]string{"default", "nestbox set", "file", "environment", "flag"}[s]
+}
+
+// Source tells where the value of a key comes from.
+func (c *Config) Source(key string) Source { return c.sources[key] }
+
+// A Problem is one thing wrong with the settings.
+type Problem struct {
+	Where string // "/etc/nestbox/nestbox.toml:7", "NESTBOX_USER" or "--user"
+	Why   string
+}
+
+func (p Problem) String() string { return p.Where + ": " + p.Why }
+
+// Problems is the error of Load: all that is wrong, in order.
+type Problems []Problem
+
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i := range p {
+		lines[i] = p[i].String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// IsError tells problems with the settings from other errors.
+func IsError(err error) bool {
+	var p Problems
+	return errors.As(err, &p)
+}
+
+// Input is what Load reads.
+type Input struct {
+	File  string              // named by the user: it must be there. "": NESTBOX_CONFIG, else DefaultFile if there
+	Env   []string            // os.Environ()
+	Flags map[string][]string // flags given, by key: FlagValues
+}
+
+// Load puts the settings together: flag over environment over file over
+// default. What is wrong comes as Problems; an unreadable file as the error
+// of reading it.
+func Load(in Input) (*Config, error) {
+	c := &Config{Fixed: map[string]string{}, sources: map[string]Source{}}
+	l := loader{config: c, fields: fieldsOf(c)}
+	l.defaults()
+	env, named := environment(in.Env)
+	file := in.File
+	if file == "" {
+		file = named
+	}
+	if err := l.file(file); err != nil {
+		return nil, err
+	}
+	for _, v := range env {
+		l.set(FromEnv, v.name, v.key, v.value)
+	}
+	for _, k := range Keys() {
+		if values, ok := in.Flags[k.Name]; ok {
+			l.setFlag(k, values)
+		}
+	}
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	return c, nil
+}
+
+// loader collects values and problems of one Load.
+type loader struct {
+	config   *Config
+	fields   map[string]field
+	problems Problems
+}
+
+func (l *loader) problem(where, format string, args ...any) {
+	l.problems = append(l.problems, Problem{Where: where, Why: fmt.Sprintf(format, args...)})
+}
+
+func (l *loader) defaults() {
+	for _, f := range l.fields {
+		if f.key.Name != "data" {
+			_ = f.assign(f.key.Default) // a test holds that all defaults are good
+		}
+	}
+	l.config.Data = "nestbox-data"
+	if os.Geteuid() == 0 {
+		l.config.Data = "/var/lib/nestbox"
+	}
+}
+
+func (l *loader) file(path string) error {
+	named := path != ""
+	if !named {
+		path = DefaultFile
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if named {
+			l.problem(path, "no such file")
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if l.config.File, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	l.toml(path, string(text))
+	return nil
+}
+
+// set takes a value from anywhere; it replaces what a weaker source gave.
+func (l *loader) set(from Source, where, key string, value any) {
+	if f, ok := l.fields[key]; ok {
+		if err := f.assign(value); err != nil {
+			l.problem(where, "%s %v", key, err)
+		}
+		l.config.sources[key] = from
+		return
+	}
+	if _, ok := household[key]; ok {
+		text, err := settingText(value)
+		if err == nil {
+			text, err = CheckSetting(key, text)
+		}
+		if err != nil {
+			l.problem(where, "%s %v", key, err)
+		}
+		l.config.Fixed[key] = text
+		l.config.sources[key] = from
+		return
+	}
+	l.problem(where, "%v", unknownKey(key))
+}
+
+func (l *loader) setFlag(k Key, values []string) {
+	var value any = values
+	if !k.List && len(values) > 0 {
+		value = values[len(values)-1]
+	}
+	l.set(FromFlag, "--"+k.Flag(), k.Name, value)
+}
+
+type envValue struct{ name, key, value string }
+
+// environment picks nestbox's variables, sorted by their order in env.
+func environment(env []string) (values []envValue, file string) {
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		rest, ok := strings.CutPrefix(name, EnvPrefix)
+		switch {
+		case !ok:
+		case name == fileEnv:
+			file = value
+		case rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_"):
+			// Kubernetes and Docker links make these for a service of our name.
+		default:
+			values = append(values, envValue{name, strings.ToLower(rest), value})
+		}
+	}
+	return values, file
+}
+
+// field is where a key's value goes.
+type field struct {
+	key   Key
+	value reflect.Value
+}
+
+func fieldsOf(c *Config) map[string]field {
+	fields := map[string]field{}
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if k, ok := keyOf(v.Type().Field(i)); ok {
+			fields[k.Name] = field{key: k, value: v.Field(i)}
+		}
+	}
+	return fields
+}
+
+// assign takes a value as TOML, the environment or a flag gives it.
+func (f field) assign(value any) error {
+	switch p := f.value.Addr().Interface().(type) {
+	case *string:
+		s, ok := value.(string)
+		if !ok {
+			return fmt.Errorf(`wants text in "quotes", not %v`, value)
+		}
+		if len(f.key.One) > 0 && !slices.Contains(f.key.One, s) {
+			return fmt.Errorf("must be one of %s, not %q", strings.Join(f.key.One, ", "), s)
+		}
+		*p = s
+		return nil
+	case *bool:
+		return assignBool(p, value)
+	case *int:
+		n, err := integer(value, strconv.Atoi)
+		*p = int(n)
+		return errors.Join(err, f.inRange(n, err))
+	case *Size:
+		n, err := integer(value, ParseSize)
+		*p = Size(n)
+		return errors.Join(err, f.inRange(n, err))
+	case *[]string:
+		list, err := addresses(value)
+		*p = list
+		return err
+	}
+	return fmt.Errorf("has no kind")
+}

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+func assignBool(p *bool, value any) error {
+	switch v := value.(type) {
+	case bool:
+		*p = v
+		return nil
+	case string:
+		switch strings.ToLower(v) {
+		case "true", "yes", "on", "1":
+			*p = true
+			return nil
+		case "false", "no", "off", "0":
+			*p = false
+			return nil
+		}
+	}
+	return fmt.Errorf("wants true or false, not %v", value)
+}
+
+// integer takes a number or a text that parse understands.
+func integer[N int | Size](value any, parse func(string) (N, error)) (int64, error) {
+	switch v := value.(type) {
+	case int64:
+		return v, nil
+	case string:
+		n, err := parse(v)
+		if err != nil {
+			if errors.Is(err, errSize) {
+				return 0, err
+			}
+			return 0, fmt.Errorf("wants a whole number, not %q", v)
+		}
+		return int64(n), nil
+	}
+	return 0, fmt.Errorf("wants a number, not %v", value)
+}
+
+func (f field) inRange(n int64, err error) error {
+	if err != nil || f.key.Min == "" {
+		return nil // the range is not what is wrong
+	}
+	lo, _ := ParseSize(f.key.Min) // a test holds that they are good
+	hi, _ := ParseSize(f.key.Max)
+	if n < int64(lo) || n > int64(hi) {
+		return fmt.Errorf("must be from %s to %s", f.key.Min, f.key.Max)
+	}
+	return nil
+}
+
+var errSize = errors.New(`wants a size such as "50 MB"`)
+
+// ParseSize reads a number of bytes with or without a unit: KB, MB, GB, of
+// 1024, 1024², 1024³ bytes.
+func ParseSize(s string) (Size, error) {
+	digits := strings.TrimRight(s, "kKmMgGiIbB \t")
+	shift := 0
+	switch strings.ToUpper(strings.TrimSpace(s[len(digits):])) {
+	case "", "B":
+	case "K", "KB", "KIB":
+		shift = 10
+	case "M", "MB", "MIB":
+		shift = 20
+	case "G", "GB", "GIB":
+		shift = 30
+	default:
+		return 0, fmt.Errorf("%w, not %q", errSize, s)
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || n > 1<<32 {
+		return 0, fmt.Errorf("%w, not %q", errSize, s)
+	}
+	return Size(n << shift), nil
+}
+
+// String is the shortest form that ParseSize reads.
+func (s Size) String() string {
+	for _, u := range []struct {
+		shift uint
+		name  string
+	}{{30, "GB"}, {20, "MB"}, {10, "KB"}} {
+		if s > 0 && s&(1<<u.shift-1) == 0 {
+			return fmt.Sprintf("%d %s", s>>u.shift, u.name)
+		}
+	}
+	return fmt.Sprintf("%d", int64(s))
+}
+
+// addresses takes a list of host:port; a text has blanks or commas between them.
+func addresses(value any) ([]string, error) {
+	list, err := texts(value)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range list {
+		_, port, err := net.SplitHostPort(a)
+		if err != nil {
+			return nil, fmt.Errorf(`wants host:port or :port, not %q`, a)
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return nil, fmt.Errorf("has port %q in %q; a port is a number up to 65535", port, a)
+		}
+	}
+	return list, nil
+}
+
+// texts takes a list of texts, or one text with blanks or commas in it.
+func texts(value any) ([]string, error) {
+	switch v := value.(type) {
+	case string:
+		return strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' }), nil
+	case []string:
+		var list []string
+		for _, s := range v {
+			part, _ := texts(s)
+			list = append(list, part...)
+		}
+		return list, nil
+	case []any:
+		list := make([]string, 0, len(v))
+		for _, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				return nil, fmt.Errorf(`wants texts in "quotes", not %v`, e)
+			}
+			list = append(list, s)
+		}
+		return list, nil
+	}
+	return nil, fmt.Errorf(`wants a list such as ["one", "two"], not %v`, value)
+}

@@ -1,0 +1,111 @@
+package imap
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/imap/view"
+	"nestbox/imap/wire"
+	"nestbox/storage"
+)
+
+// COPY, RFC 9051 §6.4.7, and MOVE, §6.4.8, with COPYUID (RFC 4315 §3).
+var (
+	cmdCopy = command{name: "COPY", state: selected, flags: hasUID, parse: parseCopy}
+	cmdMove = command{name: "MOVE", state: selected, flags: hasUID, parse: parseCopy}
+)
+
+var extMove = extension{
+	name: "MOVE", rfc: "RFC 6851", caps: []capability{{name: "MOVE"}},
+	commands: []*command{&cmdMove},
+}
+
+type copyCmd struct {
+	set  imap.NumSet
+	dest string
+	move bool
+}
+
+func parseCopy(d *wire.Decoder, r *request) runner {
+	c := &copyCmd{move: r.cmd.name == "MOVE"}
+	d.SP()
+	c.set = d.NumSet(r.uid)
+	d.SP()
+	c.dest = d.Mailbox()
+	d.End()
+	return c
+}
+
+func (c *copyCmd) run(s *session, r *request) (reply, error) {
+	if c.move {
+		if err := s.writable(); err != nil {
+			return reply{}, err
+		}
+	}
+	ranges, err := s.resolve(c.set)
+	if err != nil {
+		return reply{}, err
+	}
+	dest, err := s.account.MailboxByName(c.dest)
+	if err != nil {
+		return reply{}, tryCreate(err)
+	}
+	if !r.uid {
+		if err := s.allThere(ranges); err != nil {
+			return reply{}, err
+		}
+	}
+	uids := s.sel.view.UIDs(ranges)
+	if len(uids) == 0 {
+		return reply{text: "no messages"}, nil
+	}
+	res, err := s.account.Copy(s.sel.box.ID, uids, dest.ID, c.move)
+	if err != nil {
+		return reply{}, c.destGone(s, err)
+	}
+	if len(res.To) == 0 {
+		return reply{text: "no messages"}, nil
+	}
+	code := copyUID(&res)
+	if !c.move {
+		return reply{code: code}, nil
+	}
+	// Before the EXPUNGEs, so that a client can follow (RFC 6851 §4.3).
+	s.status("", imap.StatusResponseTypeOK, code, "moved")
+	return reply{}, nil
+}
+
+// destGone tells a destination that vanished meanwhile from a source that did.
+func (c *copyCmd) destGone(s *session, err error) error {
+	if _, err := s.account.Mailbox(s.sel.box.ID); err != nil {
+		return err
+	}
+	return tryCreate(err)
+}
+
+// allThere refuses a COPY or MOVE by sequence number of messages that were
+// expunged, of which the client doesn't know yet (RFC 9051 §6.4.9, §7.1).
+func (s *session) allThere(ranges view.Ranges) error {
+	b := s.batch()
+	cur := s.sel.view.Cursor(ranges)
+	for uids := cur.Next(b.uids[:0]); len(uids) > 0; uids = cur.Next(b.uids[:0]) {
+		rows, err := s.account.Rows(s.sel.box.Space, uids, b.rows[:0])
+		if err != nil {
+			return err
+		}
+		if len(rows) < len(uids) || slices.ContainsFunc(rows, func(r storage.Row) bool { return r.Expunged }) {
+			return storage.ErrExpunged
+		}
+	}
+	return nil
+}
+
+// copyUID is the response code of RFC 4315 §3.
+func copyUID(res *storage.CopyResult) string {
+	b := append([]byte("COPYUID "), strconv.FormatUint(uint64(res.UIDValidity), 10)...)
+	b = wire.AppendUIDSet(append(b, ' '), res.From)
+	b = wire.AppendUIDSet(append(b, ' '), res.To)
+	return string(b)
+}

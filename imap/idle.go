@@ -1,0 +1,56 @@
+package imap
+
+import "strings"
+
+var extIdle = extension{
+	name: "IDLE", rfc: "RFC 2177", caps: []capability{{name: "IDLE"}},
+	commands: []*command{&cmdIdle},
+}
+
+// IDLE, RFC 9051 §6.3.13. It is a state of the session, not a loop of its own: the
+// connection waits for DONE where it waits for commands, and news of the
+// mailbox end the wait too.
+var cmdIdle = command{name: "IDLE", state: loggedIn, parse: noArguments(runIdle)}
+
+// maxDone bounds the line that ends IDLE.
+const maxDone = 64
+
+func runIdle(s *session, r *request) (reply, error) {
+	s.idle = r
+	s.w.Raw("+ idling").CRLF()
+	return reply{}, errAnswered
+}
+
+// wakes are the news that end a wait.
+func (s *session) wakes() news {
+	if s.idle != nil {
+		return newsMailbox | newsShutdown
+	}
+	return newsShutdown
+}
+
+// push tells a client in IDLE what changed.
+func (s *session) push() (err error) {
+	defer s.dropBatch()
+	defer s.recovered(s.idle, &err)
+	s.c.seen(newsMailbox)
+	return s.sync(false, false)
+}
+
+// done reads the line that ends IDLE.
+func (s *session) done() (err error) {
+	r := s.idle
+	s.idle = nil
+	defer s.dropBatch()
+	defer s.recovered(r, &err)
+	line, err := s.d.Line(maxDone)
+	switch {
+	case err != nil:
+		if _, known := asReply(err); !known {
+			return err
+		}
+	case !strings.EqualFold(string(line), "DONE"):
+		err = bad("want DONE")
+	}
+	return s.finish(r, reply{}, err)
+}

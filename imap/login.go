@@ -1,0 +1,170 @@
+package imap
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/auth"
+	"nestbox/imap/wire"
+)
+
+// LOGIN, RFC 9051 §6.2.3.
+var cmdLogin = command{name: "LOGIN", state: notAuthenticated, parse: parseLogin}
+
+// maxPassword bounds what is hashed.
+const maxPassword = 1024
+
+type loginCmd struct{ login, password string }
+
+func parseLogin(d *wire.Decoder, _ *request) runner {
+	c := new(loginCmd)
+	d.SP()
+	c.login = d.Astring()
+	d.SP()
+	c.password = string(d.AstringBytes(maxPassword))
+	d.End()
+	return c
+}
+
+func (c *loginCmd) run(s *session, _ *request) (reply, error) {
+	return s.password(c.login, c.password)
+}
+
+// password logs in, and announces what is there after login.
+func (s *session) password(login, password string) (reply, error) {
+	if !s.mayLogin() {
+		return reply{}, no(imap.ResponseCodePrivacyRequired, "login needs TLS")
+	}
+	id, err := s.srv.o.Auth.Password(s.srv.stopping, login, password, s.c.peer)
+	if err != nil {
+		if bye := s.countBad(); bye != nil {
+			return reply{}, bye
+		}
+		return reply{}, err
+	}
+	return s.open(id)
+}
+
+// open makes the session that of an account.
+func (s *session) open(id auth.Identity) (reply, error) {
+	account, err := s.srv.o.Store.Account(id.Account)
+	if err != nil {
+		return reply{}, err
+	}
+	info, err := s.srv.o.Store.AccountInfo(id.Account)
+	if err != nil {
+		return reply{}, err
+	}
+	off, _ := s.srv.tables.switchedOff(info.Extensions)
+	s.off |= off
+	s.account, s.login = account, id
+	s.d.SetLoggedIn(true)
+	s.log = s.log.With("account", string(id.Account))
+	s.log.Info("imap_login", "login", id.Login, "tls", s.c.secure)
+	return reply{code: codeCapability + " " + s.capabilities(), text: "logged in"}, nil
+}
+
+// AUTHENTICATE, RFC 9051 §6.2.2, with an initial response (SASL-IR, RFC 4959).
+var cmdAuthenticate = command{name: "AUTHENTICATE", state: notAuthenticated, parse: parseAuthenticate}
+
+var extSASLIR = extension{
+	name: "SASL-IR", rfc: "RFC 4959",
+	caps: []capability{{name: "SASL-IR", when: func(s *session) bool { return s.account == nil }}},
+}
+
+// maxSASL bounds a response; OAuth tokens are the longest.
+const maxSASL = 64 << 10
+
+// A mechanism is one of SASL (RFC 4422). run asks for responses with
+// s.challenge.
+type mechanism struct {
+	name string
+	run  func(s *session, initial []byte, has bool) (reply, error)
+}
+
+var mechanisms = []mechanism{
+	{"PLAIN", authPlain}, // RFC 4616
+}
+
+type authenticateCmd struct {
+	mechanism string
+	initial   string
+	has       bool
+}
+
+func parseAuthenticate(d *wire.Decoder, r *request) runner {
+	c := new(authenticateCmd)
+	d.SP()
+	c.mechanism = d.Word()
+	if d.TrySP() {
+		if !r.s.has(&extSASLIR) {
+			d.Fail("CRLF")
+		}
+		c.initial, c.has = d.Atom(), true
+	}
+	d.End()
+	return c
+}
+
+func (c *authenticateCmd) run(s *session, _ *request) (reply, error) {
+	for _, m := range mechanisms {
+		if m.name != c.mechanism {
+			continue
+		}
+		if !s.mayLogin() {
+			return reply{}, no(imap.ResponseCodePrivacyRequired, "login needs TLS")
+		}
+		var initial []byte
+		if c.has && c.initial != "=" { // "=" is an empty response, RFC 4959 §3
+			var err error
+			if initial, err = decodeSASL(c.initial); err != nil {
+				return reply{}, err
+			}
+		}
+		return m.run(s, initial, c.has)
+	}
+	return reply{}, no("", "unknown mechanism")
+}
+
+func authPlain(s *session, initial []byte, has bool) (reply, error) {
+	if !has {
+		var err error
+		if initial, err = s.challenge(nil); err != nil {
+			return reply{}, err
+		}
+	}
+	authzid, login, password, err := auth.ParsePlain(initial)
+	if err != nil {
+		return reply{}, bad("%s", err)
+	}
+	if authzid != "" && !strings.EqualFold(authzid, login) {
+		return reply{}, no(imap.ResponseCodeAuthorizationFailed, "nobody may act for another here")
+	}
+	return s.password(login, password)
+}
+
+// challenge sends a challenge and reads the response.
+func (s *session) challenge(data []byte) ([]byte, error) {
+	s.w.Raw("+ ").Raw(base64.StdEncoding.EncodeToString(data)).CRLF()
+	if err := s.w.Flush(); err != nil {
+		return nil, err
+	}
+	line, err := s.d.Line(maxSASL)
+	if err != nil {
+		return nil, err
+	}
+	if string(line) == "*" { // RFC 9051 §6.2.2: the client gives up
+		return nil, bad("authentication cancelled")
+	}
+	return decodeSASL(string(line))
+}
+
+func decodeSASL(line string) ([]byte, error) {
+	data, err := base64.StdEncoding.DecodeString(line)
+	if err != nil {
+		return nil, bad("want base64")
+	}
+	return data, nil
+}

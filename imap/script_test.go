@@ -1,0 +1,174 @@
+package imap_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"nestbox/auth"
+	server "nestbox/imap"
+	"nestbox/storage"
+	"nestbox/test/script"
+)
+
+const scriptPassword = "open sesame"
+
+var scriptCredential = sync.OnceValues(func() ([]byte, error) { return auth.NewCredential(scriptPassword) })
+
+// TestScript plays the transcripts, each at a server and a store of its own.
+//
+//	go test ./imap -run TestScript/copy
+func TestScript(t *testing.T) {
+	t.Parallel()
+	all, err := script.Load("testdata/script")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatal("no transcripts")
+	}
+	for _, s := range all {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			if err := s.Play(startScriptServer(t, s.Options)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// startScriptServer serves a new store on loopback until the test ends; then
+// the store must be sound, and the log without internal errors.
+//
+// Options of transcripts: literal-minus, tls, max-message N, off EXTENSION,
+// read-timeout DURATION, idle-timeout DURATION.
+func startScriptServer(t *testing.T, options map[string]string) *script.Target {
+	dir := t.TempDir()
+	log := new(scriptLog)
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	o := server.Options{Log: logger, Version: "1.0", ReadTimeout: 30 * time.Second}
+	so := storage.Options{NoSync: true, Version: "test", Log: logger}
+	for name, value := range options {
+		if err := setScriptOption(t, &o, &so, name, value); err != nil {
+			t.Fatalf("option %s %s: %v", name, value, err)
+		}
+	}
+	must(t, storage.Init(dir))
+	st, err := storage.Open(dir, so)
+	must(t, err)
+	o.Store, o.Auth = st, auth.New(st, auth.Options{})
+	srv := server.NewServer(o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l, false) }()
+	var accounts []*storage.Account
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		<-served
+		for _, a := range accounts {
+			if findings, err := a.Check(); err != nil || len(findings) > 0 {
+				t.Errorf("check: %v %v", findings, err)
+			}
+		}
+		if findings, err := st.Check(); err != nil || len(findings) > 0 {
+			t.Errorf("check of the store: %v %v", findings, err)
+		}
+		if err := st.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if text := log.String(); strings.Contains(text, "imap_panic") || strings.Contains(text, "imap_command_failed") {
+			t.Errorf("the server logged:\n%s", text)
+		}
+	})
+	return &script.Target{
+		Dial: func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
+		Account: func(name string) (script.Account, error) {
+			credential, err := scriptCredential()
+			if err != nil {
+				return script.Account{}, err
+			}
+			info, err := st.CreateAccount(name, credential)
+			if err != nil {
+				return script.Account{}, err
+			}
+			a, err := st.Account(info.ID)
+			if err != nil {
+				return script.Account{}, err
+			}
+			accounts = append(accounts, a)
+			return script.Account{Login: name, Password: scriptPassword}, nil
+		},
+	}
+}
+
+func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name, value string) (err error) {
+	switch name {
+	case "literal-minus":
+		o.LiteralMinus = true
+	case "tls":
+		o.TLS = scriptTLS(t)
+	case "max-message":
+		so.MaxMessage, err = strconv.ParseInt(value, 10, 64)
+	case "off":
+		o.Off = strings.Split(value, ",")
+	case "read-timeout":
+		o.ReadTimeout, err = time.ParseDuration(value)
+	case "idle-timeout":
+		o.IdleTimeout, err = time.ParseDuration(value)
+	default:
+		err = fmt.Errorf("unknown")
+	}
+	return err
+}
+
+func scriptTLS(t *testing.T) *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"box"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scriptLog is what the server logged.
+type scriptLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *scriptLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *scriptLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

@@ -1,0 +1,143 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/imap/wire"
+)
+
+// SEARCH and UID SEARCH, RFC 9051 §6.4.4 and RFC 3501 §6.4.4. They answer with
+// ESEARCH when RETURN was given (RFC 4731) and always in IMAP4rev2.
+var cmdSearch = command{name: "SEARCH", state: selected, flags: hasUID | usesSeq, parse: parseSearch}
+
+// maxSearchKeys bounds the keys of one SEARCH, and with it how deep they nest.
+const maxSearchKeys = 1000
+
+type searchCmd struct {
+	program  criterion
+	slots    int // of program
+	extended bool
+	returns  returnSet
+	charset  error // NO [BADCHARSET]
+}
+
+// A searchParser reads the keys of one SEARCH.
+type searchParser struct {
+	r     *request
+	keys  int // read so far
+	slots int // given out
+	// decode turns a string from the command's charset into UTF-8.
+	decode func(s string) (string, bool)
+}
+
+func parseSearch(d *wire.Decoder, r *request) runner {
+	c := new(searchCmd)
+	p := &searchParser{r: r, decode: fromUTF8}
+	d.SP()
+	if d.TryWord("RETURN") {
+		d.SP()
+		c.parseReturns(d, r)
+		d.SP()
+	}
+	c.program, c.charset = p.program(d)
+	c.slots = p.slots
+	d.End()
+	return c
+}
+
+// program reads [CHARSET charset] and the keys. A charset that is not known is
+// no error of syntax: the keys are read all the same.
+func (p *searchParser) program(d *wire.Decoder) (criterion, error) {
+	var failed error
+	if d.TryWord("CHARSET") {
+		d.SP()
+		p.decode, failed = charsetDecoder(d.Astring())
+		d.SP()
+	}
+	all := []criterion{p.key(d)}
+	for d.Err() == nil && d.TrySP() {
+		all = append(all, p.key(d))
+	}
+	return and(all...), failed
+}
+
+// key reads a search-key.
+func (p *searchParser) key(d *wire.Decoder) criterion {
+	if p.keys++; p.keys > maxSearchKeys {
+		d.FailErr(badCode(imap.ResponseCodeLimit, "more than %d search keys", maxSearchKeys))
+		return criterion{}
+	}
+	switch b := d.Peek(); {
+	case b == '(':
+		var all []criterion
+		d.List(func() { all = append(all, p.key(d)) })
+		if len(all) == 0 {
+			d.Fail("a search key")
+		}
+		return and(all...)
+	case b >= '0' && b <= '9', b == '*', b == '$':
+		return inSet(d.NumSet(false))
+	}
+	name := d.Word()
+	if d.Err() != nil {
+		return criterion{}
+	}
+	key, ok := look(p.r.s, p.r.s.srv.tables.searchKeys, name)
+	if !ok {
+		d.Fail("a search key")
+		return criterion{}
+	}
+	return key.parse(d, p)
+}
+
+// text reads an astring in the charset of the command.
+func (p *searchParser) text(d *wire.Decoder) string {
+	s, ok := p.decode(d.Astring())
+	if !ok {
+		d.Fail("a string in the charset of the command")
+	}
+	return s
+}
+
+// slot gives a criterion a place for what is known of a message.
+func (p *searchParser) slot() int {
+	p.slots++
+	return p.slots - 1
+}
+
+func (c *searchCmd) run(s *session, r *request) (reply, error) {
+	returns := c.returns
+	if !c.extended && s.rev2() {
+		returns = returnAll
+	}
+	found, err := c.find(s, r, returns)
+	if returns&returnSave != 0 {
+		// Also when it failed: then "$" is empty (RFC 9051 §6.4.4.1).
+		s.sel.saved = found.saved
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	if returns == 0 {
+		found.writeSearch(s.w)
+	} else if returns != returnSave {
+		found.writeESearch(s.w, r)
+	}
+	return reply{}, nil
+}
+
+func (c *searchCmd) find(s *session, r *request, returns returnSet) (*found, error) {
+	res := &found{returns: returns, uid: r.uid, view: s.sel.view}
+	if c.charset != nil {
+		return res, c.charset
+	}
+	e, err := newSearcher(s, c.program, c.slots)
+	if err != nil {
+		return res, err
+	}
+	defer e.free()
+	if err := res.collect(e); err != nil {
+		return &found{}, err
+	}
+	return res, nil
+}

@@ -1,0 +1,238 @@
+package imap
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/imap/view"
+	"nestbox/imap/wire"
+	"nestbox/storage"
+)
+
+// extESearch gives the result of SEARCH in the form asked for.
+var extESearch = extension{
+	name: "ESEARCH", rfc: "RFC 4731", caps: []capability{{name: "ESEARCH"}},
+	searchReturns: []searchReturn{
+		{"MIN", plainReturn(returnMin)},
+		{"MAX", plainReturn(returnMax)},
+		{"ALL", plainReturn(returnAll)},
+		{"COUNT", plainReturn(returnCount)},
+	},
+}
+
+// extSearchRes keeps the result for "$" in later commands.
+var extSearchRes = extension{
+	name: "SEARCHRES", rfc: "RFC 5182", caps: []capability{{name: "SEARCHRES"}},
+	searchReturns: []searchReturn{{"SAVE", plainReturn(returnSave)}},
+}
+
+// A searchReturn is one line of the table of result options of SEARCH.
+type searchReturn struct {
+	name string // upper case
+	// parse reads the parameters that follow the name.
+	parse func(d *wire.Decoder, r *request, c *searchCmd)
+}
+
+// A returnSet is the result options of a command.
+type returnSet uint8
+
+const (
+	returnMin returnSet = 1 << iota
+	returnMax
+	returnAll
+	returnCount
+	returnSave
+)
+
+func plainReturn(option returnSet) func(*wire.Decoder, *request, *searchCmd) {
+	return func(_ *wire.Decoder, _ *request, c *searchCmd) { c.returns |= option }
+}
+
+// parseReturns reads the list after RETURN. An empty one means ALL.
+func (c *searchCmd) parseReturns(d *wire.Decoder, r *request) {
+	c.extended = true
+	d.List(func() {
+		option, ok := look(r.s, r.s.srv.tables.searchReturns, d.Word())
+		if !ok {
+			d.Fail("a result option")
+			return
+		}
+		option.parse(d, r, c)
+	})
+	if c.returns == 0 {
+		c.returns = returnAll
+	}
+}
+
+// A found is the result of a SEARCH.
+type found struct {
+	returns returnSet
+	uid     bool
+	view    *view.View
+
+	numbers  []numRange // all, unless only MIN, MAX or COUNT was asked for
+	count    uint32
+	min, max imap.UID
+	saved    view.Ranges
+}
+
+// A numRange is numbers from lo to hi, as they are answered.
+type numRange struct{ lo, hi uint32 }
+
+// collect searches as far as the options need.
+func (res *found) collect(e *searcher) error {
+	const ends = returnMin | returnMax
+	if res.returns&ends == 0 || res.returns&^(ends|returnSave) != 0 {
+		return res.forward(e, res.add)
+	}
+	// MIN is the first match of a walk forward, MAX of one backward.
+	if res.returns&returnMin != 0 {
+		err := res.forward(e, func(row *storage.Row) bool {
+			res.add(row)
+			return false
+		})
+		if err != nil || res.returns&returnMax == 0 || res.count == 0 {
+			return err
+		}
+	}
+	return res.backward(e)
+}
+
+// forward walks the scope in ascending order, until hit returns false.
+func (res *found) forward(e *searcher, hit func(row *storage.Row) bool) error {
+	b := e.s.batch()
+	e.rows = b.rows
+	more := true
+	cursor := res.view.Cursor(e.scope)
+	for uids := cursor.Next(b.uids[:0]); more && len(uids) > 0; uids = cursor.Next(b.uids[:0]) {
+		err := e.batch(uids, func(row *storage.Row) bool {
+			more = hit(row)
+			return more
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backward walks the scope from its end to the first match, which is the last
+// message that matches. If MIN is known it is the other end.
+func (res *found) backward(e *searcher) error {
+	b := e.s.batch()
+	e.rows = b.rows
+	for _, r := range slices.Backward(e.scope) {
+		for hi := res.view.Count(view.Ranges{{Lo: 1, Hi: r.Hi}}); hi > 0; hi -= batchSize {
+			lo := max(hi-batchSize+1, 1)
+			part := view.Ranges{{Lo: max(r.Lo, res.view.UID(view.Seq(lo))), Hi: min(r.Hi, res.view.UID(view.Seq(hi)))}}
+			if part[0].Lo > part[0].Hi || part[0].Hi < res.min {
+				break
+			}
+			cursor := res.view.Cursor(part)
+			var last storage.Row
+			err := e.batch(cursor.Next(b.uids[:0]), func(row *storage.Row) bool {
+				last = *row
+				return true
+			})
+			if err != nil {
+				return err
+			}
+			if last.UID != 0 {
+				if last.UID != res.min {
+					res.add(&last)
+				}
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// add takes a match; they come in ascending order.
+func (res *found) add(row *storage.Row) bool {
+	if res.count++; res.count == 1 {
+		res.min = row.UID
+	}
+	res.max = row.UID
+	if res.returns&returnSave != 0 {
+		if n := len(res.saved); n > 0 && res.saved[n-1].Hi+1 == row.UID {
+			res.saved[n-1].Hi = row.UID
+		} else {
+			res.saved = append(res.saved, view.Range{Lo: row.UID, Hi: row.UID})
+		}
+	}
+	if res.returns == 0 || res.returns&returnAll != 0 {
+		num := res.number(row.UID)
+		if n := len(res.numbers); n > 0 && res.numbers[n-1].hi+1 == num {
+			res.numbers[n-1].hi = num
+		} else {
+			res.numbers = append(res.numbers, numRange{num, num})
+		}
+	}
+	return true
+}
+
+// number is how a message is named in the answer.
+func (res *found) number(uid imap.UID) uint32 {
+	if res.uid {
+		return uint32(uid)
+	}
+	return uint32(res.view.Seq(uid))
+}
+
+// writeSearch writes the answer of RFC 3501 §7.2.5.
+func (res *found) writeSearch(w *wire.Encoder) {
+	w.Raw("* SEARCH")
+	for _, r := range res.numbers {
+		for lo := r.lo; ; { // a piece of the range at a time
+			hi := min(r.hi, lo+500)
+			w.Append(func(b []byte) []byte {
+				for n := lo; n <= hi && n >= lo; n++ {
+					b = strconv.AppendUint(append(b, ' '), uint64(n), 10)
+				}
+				return b
+			})
+			if hi == r.hi {
+				break
+			}
+			lo = hi + 1
+		}
+	}
+	w.CRLF()
+}
+
+// writeESearch writes the answer of RFC 9051 §7.3.4. A tag has no character
+// that would need quoting (RFC 9051 §9, tag).
+func (res *found) writeESearch(w *wire.Encoder, r *request) {
+	w.Raw(`* ESEARCH (TAG "`).Raw(r.tag).Raw(`")`)
+	if res.uid {
+		w.Raw(" UID")
+	}
+	if res.returns&returnMin != 0 && res.count > 0 {
+		w.Raw(" MIN ").Number(res.number(res.min))
+	}
+	if res.returns&returnMax != 0 && res.count > 0 {
+		w.Raw(" MAX ").Number(res.number(res.max))
+	}
+	if res.returns&returnCount != 0 {
+		w.Raw(" COUNT ").Number(res.count)
+	}
+	if res.returns&returnAll != 0 && res.count > 0 {
+		w.Raw(" ALL ")
+		for i, r := range res.numbers {
+			w.Append(func(b []byte) []byte {
+				if i > 0 {
+					b = append(b, ',')
+				}
+				b = strconv.AppendUint(b, uint64(r.lo), 10)
+				if r.hi > r.lo {
+					b = strconv.AppendUint(append(b, ':'), uint64(r.hi), 10)
+				}
+				return b
+			})
+		}
+	}
+	w.CRLF()
+}

@@ -1,0 +1,183 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/imap/view"
+	"nestbox/imap/wire"
+	"nestbox/storage"
+)
+
+// SELECT and EXAMINE, RFC 9051 §6.3.2 and §6.3.3.
+var (
+	cmdSelect  = command{name: "SELECT", state: loggedIn, flags: noSync, parse: parseSelect}
+	cmdExamine = command{name: "EXAMINE", state: loggedIn, flags: noSync, parse: parseSelect}
+)
+
+type selectCmd struct {
+	name     string
+	readOnly bool
+	params   []selectParam
+}
+
+func parseSelect(d *wire.Decoder, r *request) runner {
+	c := &selectCmd{readOnly: r.cmd.name == "EXAMINE"}
+	d.SP()
+	c.name = d.Mailbox()
+	if d.TrySP() {
+		d.List(func() {
+			p, ok := look(r.s, r.s.srv.tables.selectParams, d.Word())
+			if !ok {
+				d.Fail("a parameter of " + r.cmd.name)
+				return
+			}
+			if p.parse != nil {
+				p.parse(d, r, c)
+			}
+			c.params = append(c.params, p)
+		})
+	}
+	d.End()
+	return c
+}
+
+func (c *selectCmd) run(s *session, _ *request) (reply, error) {
+	if s.sel != nil {
+		// The boundary between what is about the old mailbox and the new one
+		// (RFC 9051 §7.1). A failed SELECT leaves none selected.
+		s.unselect()
+		s.status("", imap.StatusResponseTypeOK, codeClosed, "previous mailbox is closed")
+	}
+	box, err := s.account.MailboxByName(c.name)
+	if err != nil {
+		return reply{}, err
+	}
+	sel := &selection{readOnly: c.readOnly}
+	// Watched first, read then: no change can fall between.
+	sel.stop = s.account.Watch(box.ID, s.c)
+	box, blocks, err := s.account.Snapshot(box.ID)
+	if err != nil {
+		sel.stop()
+		return reply{}, err
+	}
+	sel.box, sel.view, sel.keywords = box, view.New(box, blocks), len(box.Keywords)
+	sel.addRecent(s.recentFrom(&box, c.readOnly), box.UIDNext)
+	s.sel = sel
+	if err := s.describe(c); err != nil {
+		s.unselect()
+		return reply{}, err
+	}
+	if c.readOnly {
+		return reply{code: codeReadOnly}, nil
+	}
+	return reply{code: codeReadWrite}, nil
+}
+
+// describe writes the untagged data of SELECT.
+func (s *session) describe(c *selectCmd) error {
+	sel, w := s.sel, s.w
+	s.writeFlagTable(&sel.box)
+	w.Raw("* ").Number(uint32(sel.view.Messages())).Raw(" EXISTS").CRLF()
+	s.writeRecent()
+	if !s.rev2() { // RFC 9051 dropped it
+		first, err := s.firstUnseen()
+		if err != nil {
+			return err
+		}
+		if first != 0 {
+			w.Raw("* OK [UNSEEN ").Number(uint32(first)).Raw("] first unseen message").CRLF()
+		}
+	}
+	w.Raw("* OK [UIDVALIDITY ").Number(sel.box.UIDValidity).Raw("] UIDs valid").CRLF()
+	w.Raw("* OK [UIDNEXT ").Number(uint32(sel.box.UIDNext)).Raw("] predicted next UID").CRLF()
+	s.writePermanentFlags(&sel.box, sel.readOnly)
+	if s.rev2() {
+		s.writeName(c.name, sel.box.Name) // RFC 9051 §6.3.2
+	}
+	for _, p := range c.params {
+		if p.write != nil {
+			if err := p.write(s, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeFlagTable writes FLAGS: what messages of the mailbox may have.
+func (s *session) writeFlagTable(box *storage.Mailbox) {
+	s.w.Raw("* FLAGS ").Flags(box.FlagNames(^storage.Flags(0))).CRLF()
+}
+
+// writePermanentFlags writes PERMANENTFLAGS: what a client can change.
+func (s *session) writePermanentFlags(box *storage.Mailbox, readOnly bool) {
+	all := box.FlagNames(^storage.Flags(0))
+	s.w.Raw("* OK [PERMANENTFLAGS ")
+	switch {
+	case readOnly:
+		s.w.Flags(nil).Raw("] no flags can be changed")
+	case len(box.Keywords) < storage.MaxKeywords:
+		s.w.Flags(append(all, imap.FlagWildcard)).Raw("] flags and new keywords can be stored")
+	default:
+		s.w.Flags(all).Raw("] flags can be stored, new keywords not")
+	}
+	s.w.CRLF()
+}
+
+// unseenReads bounds the search for the first unseen message. The mailbox row
+// has a lower bound, which is nearly always right.
+const unseenReads = 20
+
+// firstUnseen is the number of the first message without \Seen, or 0 when there
+// is none or it is far off.
+func (s *session) firstUnseen() (view.Seq, error) {
+	sel := s.sel
+	if sel.box.Unseen == 0 || sel.view.Messages() == 0 {
+		return 0, nil
+	}
+	b := s.batch()
+	cur := sel.view.Cursor(view.Ranges{{Lo: max(sel.box.FirstUnseen, 1), Hi: sel.view.Last()}})
+	for range unseenReads {
+		uids := cur.Next(b.uids[:0])
+		if len(uids) == 0 {
+			return 0, nil
+		}
+		rows, err := s.account.Rows(sel.box.Space, uids, b.rows[:0])
+		if err != nil {
+			return 0, err
+		}
+		for i := range rows {
+			if rows[i].Flags&storage.FlagSeen == 0 && !rows[i].Expunged {
+				return sel.view.Seq(rows[i].UID), nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// CLOSE, RFC 9051 §6.4.1, and UNSELECT, §6.4.2.
+var (
+	cmdClose    = command{name: "CLOSE", state: selected, flags: noSync, parse: noArguments(runClose)}
+	cmdUnselect = command{name: "UNSELECT", state: selected, flags: noSync, parse: noArguments(runUnselect)}
+)
+
+var extUnselect = extension{
+	name: "UNSELECT", rfc: "RFC 3691", caps: []capability{{name: "UNSELECT"}},
+	commands: []*command{&cmdUnselect},
+}
+
+// runClose expunges without a word, unless the mailbox was EXAMINEd.
+func runClose(s *session, _ *request) (reply, error) {
+	if !s.sel.readOnly {
+		if _, err := s.account.Expunge(s.sel.box.ID, nil); err != nil {
+			return reply{}, err
+		}
+	}
+	s.unselect()
+	return reply{}, nil
+}
+
+func runUnselect(s *session, _ *request) (reply, error) {
+	s.unselect()
+	return reply{}, nil
+}

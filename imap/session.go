@@ -1,0 +1,129 @@
+package imap
+
+import (
+	"log/slog"
+
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/auth"
+	"nestbox/imap/view"
+	"nestbox/imap/wire"
+	"nestbox/storage"
+)
+
+// A session is what the server knows of one client: who it is, what it
+// enabled, what it has selected. Only the connection's goroutine touches it.
+type session struct {
+	srv *Server
+	c   *conn
+	d   *wire.Decoder
+	w   *wire.Encoder
+	log *slog.Logger
+
+	login   auth.Identity
+	account *storage.Account // nil before login
+	off     extSet           // extensions switched off, for server and account
+	enabled extSet           // by ENABLE
+	isRev2  bool             // IMAP4rev2 is among them
+	bad     int              // bad commands before login
+
+	sel *selection // nil: nothing selected
+
+	idle *request // the IDLE that runs, or nil
+
+	scratch *batch // of the command that runs; see batch
+}
+
+// A selection is the selected mailbox.
+type selection struct {
+	// box is the mailbox row as of the last sync. Its Space and Keywords
+	// belong to the view: use them for what the view holds.
+	box      storage.Mailbox
+	view     *view.View
+	readOnly bool
+	// recent are the messages that are \Recent in this session.
+	recent view.Ranges
+	// saved is the result of SEARCH RETURN (SAVE), "$" (RFC 5182). Expunged
+	// messages leave it by leaving the view.
+	saved view.Ranges
+	// skip are the MODSEQs of this session's own changes, of which the client
+	// was told by the command's answer; the next sync passes over them.
+	skip []storage.ModSeq
+	// keywords is how many of box.Keywords the client has been told.
+	keywords int
+	stop     func() // ends the watch
+}
+
+func (s *session) state() state {
+	switch {
+	case s.account == nil:
+		return notAuthenticated
+	case s.sel == nil:
+		return authenticated
+	}
+	return selected
+}
+
+// rev2 reports whether the client enabled IMAP4rev2: no \Recent, ESEARCH
+// instead of SEARCH, UTF-8 names.
+func (s *session) rev2() bool { return s.isRev2 }
+
+// has reports whether x is there for this session.
+func (s *session) has(x *extension) bool { return s.off&x.bit == 0 }
+
+// resolve is set as UIDs of the selected mailbox, "$" included.
+func (s *session) resolve(set imap.NumSet) (view.Ranges, error) {
+	if imap.IsSearchRes(uidSet(set)) {
+		return s.sel.saved, nil
+	}
+	return s.sel.view.Resolve(set)
+}
+
+func uidSet(set imap.NumSet) imap.UIDSet {
+	uids, _ := set.(imap.UIDSet)
+	return uids
+}
+
+// isRecent reports whether uid is \Recent for this session.
+func (s *session) isRecent(uid imap.UID) bool { return s.sel.recent.Has(uid) }
+
+// told notes that the client knows of its own change with that MODSEQ.
+func (s *session) told(m storage.ModSeq) {
+	if m != 0 {
+		s.sel.skip = append(s.sel.skip, m)
+	}
+}
+
+// announceKeywords tells of keywords that the mailbox got since the client was
+// told last, before flags that may have them are written.
+func (s *session) announceKeywords(box *storage.Mailbox) {
+	if len(box.Keywords) == s.sel.keywords {
+		return
+	}
+	s.writeFlagTable(box)
+	s.writePermanentFlags(box, s.sel.readOnly)
+	s.sel.keywords = len(box.Keywords)
+}
+
+// progress is called once a batch by commands that may take long. An error
+// says that there is nobody to go on for.
+func (s *session) progress() error {
+	if s.c.pending(newsShutdown) {
+		return &byeError{"", "the server is shutting down"}
+	}
+	return s.w.Err()
+}
+
+// end is the end of the session.
+func (s *session) end() {
+	s.unselect()
+	s.dropBatch()
+}
+
+// unselect leaves the selected mailbox.
+func (s *session) unselect() {
+	if s.sel != nil {
+		s.sel.stop()
+		s.sel = nil
+	}
+}

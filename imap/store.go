@@ -1,0 +1,141 @@
+package imap
+
+import (
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/imap/wire"
+	"nestbox/storage"
+)
+
+// STORE and UID STORE, RFC 9051 §6.4.6.
+var cmdStore = command{name: "STORE", state: selected, flags: hasUID | usesSeq, parse: parseStore}
+
+// storeSlice is how many messages one request to the storage changes: as many
+// as it changes under one MODSEQ. STORE may go in visible slices.
+const storeSlice = 2500
+
+type storeCmd struct {
+	set    imap.NumSet
+	mode   storage.StoreMode
+	silent bool
+	flags  []imap.Flag
+}
+
+// A storeModifier is one line of the table of STORE modifiers (RFC 4466 §2.5).
+// The base protocol has none.
+type storeModifier struct {
+	name  string // upper case
+	parse func(d *wire.Decoder, r *request, c *storeCmd)
+}
+
+var storeModes = map[string]storage.StoreMode{
+	"FLAGS": storage.StoreReplace, "+FLAGS": storage.StoreAdd, "-FLAGS": storage.StoreRemove,
+}
+
+func parseStore(d *wire.Decoder, r *request) runner {
+	c := new(storeCmd)
+	d.SP()
+	c.set = d.NumSet(r.uid)
+	d.SP()
+	if d.Peek() == '(' {
+		d.List(func() {
+			modifier, ok := look(r.s, r.s.srv.tables.storeModifiers, d.Word())
+			if !ok {
+				d.Fail("a STORE modifier")
+				return
+			}
+			modifier.parse(d, r, c)
+		})
+		d.SP()
+	}
+	name, silent := strings.CutSuffix(d.Word(), ".SILENT")
+	mode, ok := storeModes[name]
+	if !ok {
+		d.Fail("FLAGS, +FLAGS or -FLAGS")
+	}
+	c.mode, c.silent = mode, silent
+	d.SP()
+	if d.Peek() == '(' {
+		c.flags = d.FlagList()
+	} else {
+		c.flags = append(c.flags, d.Flag())
+		for d.TrySP() {
+			c.flags = append(c.flags, d.Flag())
+		}
+	}
+	d.End()
+	return c
+}
+
+func (c *storeCmd) run(s *session, r *request) (reply, error) {
+	if s.sel.readOnly {
+		return reply{}, no(codeReadOnly, "the mailbox was opened with EXAMINE")
+	}
+	flags, err := permanentFlags(c.flags)
+	if err != nil {
+		return reply{}, err
+	}
+	ranges, err := s.resolve(c.set)
+	if err != nil {
+		return reply{}, err
+	}
+	req := storage.StoreRequest{Mode: c.mode, Flags: flags}
+	missing := 0
+	cursor := s.sel.view.Cursor(ranges)
+	room := make([]imap.UID, 0, min(storeSlice, s.sel.view.Count(ranges)))
+	for req.UIDs = cursor.Next(room); len(req.UIDs) > 0; req.UIDs = cursor.Next(room) {
+		if err := s.progress(); err != nil {
+			return reply{}, err
+		}
+		res, err := s.account.StoreFlags(s.sel.box.ID, req)
+		if err != nil {
+			return reply{}, err
+		}
+		s.told(res.ModSeq)
+		c.answer(s, r, &res)
+		missing += len(req.UIDs) - len(res.Changed)
+		if err := s.w.Err(); err != nil {
+			return reply{}, err
+		}
+	}
+	if missing > 0 && !r.uid && !c.silent { // RFC 2180 §4.2
+		return reply{}, no(codeExpungeIssued, "%d of the messages are no longer there", missing)
+	}
+	return reply{}, nil
+}
+
+// permanentFlags is flags without those that no mailbox keeps: a flag outside
+// of PERMANENTFLAGS is ignored (RFC 9051 §7.1).
+func permanentFlags(flags []imap.Flag) ([]imap.Flag, error) {
+	var none storage.Mailbox
+	kept := make([]imap.Flag, 0, len(flags))
+	for _, flag := range flags {
+		switch {
+		case flag == "" || len(flag) > maxKeyword:
+			return nil, no(imap.ResponseCodeLimit, "a keyword has at most %d characters", maxKeyword)
+		case flag[0] != '\\' || none.Bit(flag) != 0:
+			kept = append(kept, flag)
+		}
+	}
+	return kept, nil
+}
+
+// maxKeyword bounds the length of a keyword.
+const maxKeyword = 100
+
+// answer writes the flags as they are now. A silent STORE is answered only for
+// messages of which another session changed the flags since this client was
+// told: it could not know the outcome (RFC 9051 §6.4.6).
+func (c *storeCmd) answer(s *session, r *request, res *storage.StoreResult) {
+	s.announceKeywords(&res.Mailbox)
+	for _, ch := range res.Changed {
+		if c.silent && ch.Was <= s.sel.view.Head() {
+			continue
+		}
+		if seq := s.sel.view.Seq(ch.UID); seq != 0 {
+			s.writeFlags(&res.Mailbox, seq, ch, r.uid)
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package imap
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/emersion/go-imap/v2"
+
+	"nestbox/imap/view"
+	"nestbox/storage"
+)
+
+// batchSize is how many messages are read at once: storage's limit of a call.
+const batchSize = 500
+
+// A batch is the memory of reading messages in batches, kept for the next
+// command of any session.
+type batch struct {
+	uids    []imap.UID
+	rows    []storage.Row
+	blobs   []storage.BlobID
+	changes []storage.Change
+}
+
+var batches = sync.Pool{New: func() any {
+	return &batch{
+		uids:    make([]imap.UID, 0, batchSize),
+		rows:    make([]storage.Row, 0, batchSize),
+		blobs:   make([]storage.BlobID, 0, batchSize),
+		changes: make([]storage.Change, 0, batchSize),
+	}
+}}
+
+// batch is the scratch memory of the running command, emptied.
+func (s *session) batch() *batch {
+	if s.scratch == nil {
+		s.scratch = batches.Get().(*batch)
+	}
+	b := s.scratch
+	b.uids, b.rows, b.blobs, b.changes = b.uids[:0], b.rows[:0], b.blobs[:0], b.changes[:0]
+	return b
+}
+
+// dropBatch gives the scratch memory back, at the end of a command.
+func (s *session) dropBatch() {
+	if s.scratch != nil {
+		batches.Put(s.scratch)
+		s.scratch = nil
+	}
+}
+
+// sync tells the client what changed in the selected mailbox since it was told
+// last: the only place where EXISTS, RECENT, EXPUNGE and unasked-for FETCH
+// come from. With withhold, expunges wait for another command.
+func (s *session) sync(withhold, withUID bool) error {
+	sel := s.sel
+	if sel == nil {
+		return nil
+	}
+	withUID = withUID || s.rev2() // RFC 9051 §7.5.2
+	v, b := sel.view, s.batch()
+	// The row and the first batch come from one read and bound all the others.
+	// While expunges are withheld the log is read again from Expunged on.
+	since, withheld := v.Expunged(), storage.ModSeq(0)
+	box, changes, more, err := s.account.Changes(sel.box.ID, since, 0, b.changes)
+	if err != nil {
+		return s.lost(err)
+	}
+	if since < box.Floor {
+		// Tombstones as old as that are forgotten: look what is left.
+		if withhold {
+			withheld = since + 1
+		} else if err := s.compare(&box); err != nil {
+			return s.lost(err)
+		}
+	}
+	s.announceKeywords(&box)
+	for {
+		if first := s.report(&box, changes, withhold, withUID); withheld == 0 {
+			withheld = first
+		}
+		if !more || s.w.Err() != nil {
+			break
+		}
+		since = changes[len(changes)-1].ModSeq
+		_, changes, more, err = s.account.Changes(sel.box.ID, since, box.HighestModSeq, changes[:0])
+		if err != nil {
+			return s.lost(err)
+		}
+	}
+	if err := s.arrivals(&box); err != nil {
+		return s.lost(err)
+	}
+	expunged := box.HighestModSeq
+	if withheld != 0 {
+		expunged = withheld - 1
+	}
+	v.Advance(box.HighestModSeq, expunged)
+	sel.box, sel.skip = box, sel.skip[:0]
+	return s.w.Err()
+}
+
+// report tells a batch of the log. It returns the MODSEQ of the first expunge
+// that it withheld, or 0.
+func (s *session) report(box *storage.Mailbox, changes []storage.Change, withhold, withUID bool) (withheld storage.ModSeq) {
+	v := s.sel.view
+	var gone []imap.UID
+	for _, c := range changes {
+		if !c.Expunged {
+			continue
+		}
+		held := v.UIDs(view.Ranges{{Lo: c.UID, Hi: c.Last}})
+		switch {
+		case len(held) == 0:
+		case !withhold:
+			gone = append(gone, held...)
+		case withheld == 0:
+			withheld = c.ModSeq
+		}
+	}
+	s.reportExpunged(gone)
+	for _, c := range changes {
+		if c.Expunged || c.ModSeq <= v.Head() || slices.Contains(s.sel.skip, c.ModSeq) {
+			continue
+		}
+		if seq := v.Seq(c.UID); seq != 0 {
+			s.writeFlags(box, seq, c, withUID)
+		}
+	}
+	return withheld
+}
+
+// reportExpunged tells of expunges from the highest number down, so that none
+// shifts another.
+func (s *session) reportExpunged(gone []imap.UID) {
+	if len(gone) == 0 {
+		return
+	}
+	v := s.sel.view
+	slices.Sort(gone)
+	gone = slices.Compact(gone)
+	for _, uid := range slices.Backward(gone) {
+		s.w.Raw("* ").Number(uint32(v.Seq(uid))).Raw(" EXPUNGE").CRLF()
+	}
+	v.Remove(gone)
+	s.sel.recent = s.sel.recent.Without(gone)
+}
+
+// compare finds the expunges by looking which messages of the view are left.
+func (s *session) compare(box *storage.Mailbox) error {
+	v := s.sel.view
+	uids, left := make([]imap.UID, 0, batchSize), make([]imap.UID, 0, batchSize)
+	var gone []imap.UID
+	cur := v.Cursor(v.All())
+	for uids = cur.Next(uids[:0]); len(uids) > 0; uids = cur.Next(uids[:0]) {
+		var err error
+		left, err = s.account.UIDs(box.Space, uids[0], uids[len(uids)-1], left[:0])
+		if err != nil {
+			return err
+		}
+		for _, uid := range uids {
+			if _, ok := slices.BinarySearch(left, uid); !ok {
+				gone = append(gone, uid)
+			}
+		}
+	}
+	s.reportExpunged(gone)
+	return nil
+}
+
+// writeFlags writes an unasked-for FETCH.
+func (s *session) writeFlags(box *storage.Mailbox, seq view.Seq, c storage.Change, withUID bool) {
+	s.w.Raw("* ").Number(uint32(seq)).Raw(" FETCH (")
+	if withUID {
+		s.w.Raw("UID ").Number(uint32(c.UID)).SP()
+	}
+	s.w.Raw("FLAGS ").Append(func(b []byte) []byte {
+		return box.AppendFlags(b, c.Flags, s.isRecent(c.UID))
+	}).Raw(")").CRLF()
+}
+
+// arrivals adds the messages up to box.UIDNext to the view and tells of them.
+// Those that came and went since are never mentioned.
+func (s *session) arrivals(box *storage.Mailbox) error {
+	v, b := s.sel.view, s.batch()
+	if box.UIDNext <= v.Next() {
+		return nil
+	}
+	before := v.Messages()
+	for lo := v.Next(); lo < box.UIDNext; {
+		uids, err := s.account.UIDs(box.Space, lo, box.UIDNext-1, b.uids[:0])
+		if err != nil {
+			return err
+		}
+		lo = box.UIDNext
+		if len(uids) == cap(b.uids) {
+			lo = uids[len(uids)-1] + 1
+		}
+		v.Add(uids, lo)
+	}
+	if v.Messages() == before {
+		return nil
+	}
+	s.sel.addRecent(s.recentFrom(box, s.sel.readOnly), box.UIDNext)
+	s.w.Raw("* ").Number(uint32(v.Messages())).Raw(" EXISTS").CRLF()
+	s.writeRecent()
+	return nil
+}
+
+// lost is what becomes of the session when its mailbox can't be read: if it was
+// deleted, RFC 2180 §3.3 has the server disconnect.
+func (s *session) lost(err error) error {
+	if errors.Is(err, storage.ErrNoMailbox) {
+		return &byeError{"", "the selected mailbox was deleted"}
+	}
+	return err
+}

@@ -1,0 +1,179 @@
+package mail
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// NormalVersion is that of the normal form: what is derived from another one
+// must be made anew.
+const NormalVersion = 1
+
+// A normalizer writes the normal form of UTF-8 text: i;unicode-casemap of RFC
+// 5051 (title case, then decomposed, each character on its own) and runs of
+// white space as one blank. It works on pieces that may end within a
+// character.
+type normalizer struct {
+	space bool // the last thing written is a blank
+	part  [utf8.UTFMax]byte
+	n     int
+}
+
+// upper is title case of ASCII, and 0 for what is not a plain character.
+var upper = func() (t [128]byte) {
+	for c := range t {
+		switch {
+		case 'a' <= c && c <= 'z':
+			t[c] = byte(c - 32)
+		case c > ' ' && c < 0x7f:
+			t[c] = byte(c)
+		}
+	}
+	return t
+}()
+
+// append appends the normal form of b.
+func (z *normalizer) append(dst, b []byte) []byte {
+	for len(b) > 0 {
+		if z.n > 0 { // a character from the piece before
+			z.part[z.n] = b[0]
+			z.n++
+			b = b[1:]
+			if utf8.FullRune(z.part[:z.n]) {
+				r, n := utf8.DecodeRune(z.part[:z.n])
+				rest := append([]byte(nil), z.part[n:z.n]...)
+				z.n = 0
+				dst = z.rune(dst, r)
+				dst = z.append(dst, rest)
+			}
+			continue
+		}
+		c := b[0]
+		if c < utf8.RuneSelf {
+			if u := upper[c]; u != 0 {
+				dst = append(dst, u)
+				z.space = false
+			} else {
+				dst = z.blank(dst, c)
+			}
+			b = b[1:]
+			continue
+		}
+		if !utf8.FullRune(b) {
+			z.n = copy(z.part[:], b)
+			return dst
+		}
+		r, n := utf8.DecodeRune(b)
+		dst = z.rune(dst, r)
+		b = b[n:]
+	}
+	return dst
+}
+
+// blank writes white space, once a run; other controls are left out.
+func (z *normalizer) blank(dst []byte, c byte) []byte {
+	if c != ' ' && (c < '\t' || c > '\r') {
+		return dst
+	}
+	if !z.space {
+		dst = append(dst, ' ')
+		z.space = true
+	}
+	return dst
+}
+
+func (z *normalizer) rune(dst []byte, r rune) []byte {
+	if r < utf8.RuneSelf {
+		return z.append(dst, []byte{byte(r)})
+	}
+	if unicode.IsSpace(r) {
+		return z.blank(dst, ' ')
+	}
+	z.space = false
+	r = unicode.ToTitle(r)
+	if r < utf8.RuneSelf {
+		return append(dst, byte(r))
+	}
+	var buf [utf8.UTFMax]byte
+	n := utf8.EncodeRune(buf[:], r)
+	d := norm.NFKD.Properties(buf[:n]).Decomposition()
+	if d == nil {
+		return append(dst, buf[:n]...)
+	}
+	if bytes.IndexByte(d, ' ') < 0 {
+		return append(dst, d...)
+	}
+	for _, c := range d { // such as a spacing accent: blank and accent
+		if c == ' ' {
+			dst = z.blank(dst, c)
+		} else {
+			dst, z.space = append(dst, c), false
+		}
+	}
+	return dst
+}
+
+// Normal is the normal form of a string in UTF-8.
+func Normal(s string) string {
+	var z normalizer
+	b := z.append(make([]byte, 0, len(s)+8), []byte(s))
+	return string(b)
+}
+
+// AppendNormalHeader appends the normal form of a header field's value as it
+// stands in the message: unfolded, encoded words decoded.
+func AppendNormalHeader(dst, value []byte) []byte {
+	var z normalizer
+	return z.append(dst, decodeValue(value))
+}
+
+// decodeValue is the UTF-8 of a header field's value.
+func decodeValue(value []byte) []byte {
+	if bytes.Contains(value, []byte("=?")) {
+		return []byte(DecodeHeader(unfold(value)))
+	}
+	return validUTF8(bytes.TrimSpace(value))
+}
+
+// A Needle looks for a string in text that comes in pieces.
+type Needle struct {
+	s    string
+	tail []byte // end of the text so far, shorter than s
+}
+
+// NewNeedle looks for s, which is in normal form.
+func NewNeedle(s string) *Needle { return &Needle{s: s} }
+
+// Feed takes the next piece and reports whether s stands in the text so far.
+// The caller stops at the first find.
+func (n *Needle) Feed(piece []byte) (found bool) {
+	if len(n.s) == 0 {
+		return true
+	}
+	keep := len(n.s) - 1
+	if len(n.tail) > 0 {
+		n.tail = append(n.tail, piece[:min(len(piece), keep)]...)
+		if strings.Contains(string(n.tail), n.s) {
+			return true
+		}
+	}
+	if bytes.Contains(piece, []byte(n.s)) {
+		return true
+	}
+	if len(piece) >= keep {
+		n.tail = append(n.tail[:0], piece[len(piece)-keep:]...)
+		return false
+	}
+	if len(n.tail) == 0 {
+		n.tail = append(n.tail, piece...)
+	}
+	n.tail = n.tail[max(0, len(n.tail)-keep):]
+	return false
+}
+
+// Reset forgets the text.
+func (n *Needle) Reset() { n.tail = n.tail[:0] }

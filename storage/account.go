@@ -1,0 +1,381 @@
+package storage
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// restTime is how long an unused account keeps its files open.
+	restTime = time.Minute
+	// mapLimit is the address space that mail.db reserves on 64-bit machines,
+	// so that a growing file is not mapped anew under its readers. It costs
+	// no memory (STORAGE.md §6).
+	mapLimit = 1 << 30
+	// allocStep is by how much a file grows at a time.
+	allocStep = 1 << 20
+)
+
+// An Account is one account's mail. It stays valid while its files are
+// closed at rest and opened again behind it.
+type Account struct {
+	st  *Store
+	id  AccountID
+	dir string
+
+	mu    sync.Mutex
+	f     *files // nil while closed
+	users int
+	shut  bool
+	rest  *time.Timer
+
+	writer writer
+	watch  watchers
+	recent recentMarks
+	index  searchIndex
+}
+
+// files are an account's open files.
+type files struct {
+	a       *Account
+	dir     string
+	mail    *bolt.DB
+	blobs   *blobStore
+	journal *journal
+	overlay *overlay
+	secret  []byte
+	// modseq is the last MODSEQ given out. Only the writer's.
+	modseq ModSeq
+	// octets is the sum of all mailboxes' Octets. Only the writer's.
+	octets int64
+	// quota in octets, 0 for none.
+	quota int64
+}
+
+func newAccount(st *Store, id AccountID) *Account {
+	a := &Account{st: st, id: id, dir: filepath.Join(st.dir, "accounts", string(id))}
+	a.writer.a, a.index.a = a, a
+	return a
+}
+
+// ID is the account's id.
+func (a *Account) ID() AccountID { return a.id }
+
+// now is the time that goes into rows.
+func (a *Account) now() time.Time { return a.st.now() }
+
+// acquire opens the account's files if they are closed, and counts a user of
+// them; each acquire needs one release.
+func (a *Account) acquire() (*files, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.shut {
+		return nil, ErrClosed
+	}
+	if a.f == nil {
+		f, err := openFiles(a)
+		if err != nil {
+			return nil, fmt.Errorf("open account %s: %w", a.id, mapError(err))
+		}
+		a.f = f
+	}
+	a.users++
+	return a.f, nil
+}
+
+func (f *files) release() {
+	a := f.a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.users--
+	if a.users > 0 || a.shut {
+		return
+	}
+	if a.rest == nil {
+		a.rest = time.AfterFunc(restTime, a.closeAtRest)
+	} else {
+		a.rest.Reset(restTime)
+	}
+}
+
+// closeAtRest closes the files when nobody has used them for a while.
+func (a *Account) closeAtRest() {
+	if err := a.fold(); err != nil && !errors.Is(err, ErrClosed) {
+		a.st.log.Warn("fold_failed", "account", string(a.id), "error", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.f == nil || a.users > 0 {
+		return
+	}
+	if err := errors.Join(a.index.close(), a.f.close()); err != nil {
+		a.st.log.Error("account_close_failed", "account", string(a.id), "error", err)
+	}
+	a.f = nil
+}
+
+// close ends the account: what is queued is written, later calls get ErrClosed.
+func (a *Account) close() error {
+	a.writer.drain()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shut = true
+	if a.rest != nil {
+		a.rest.Stop()
+	}
+	if a.f == nil {
+		return nil
+	}
+	err := errors.Join(a.index.close(), a.f.close())
+	a.f = nil
+	return err
+}
+
+func boltOptions(o *Options) *bolt.Options {
+	bo := &bolt.Options{
+		Timeout:      time.Second,
+		PageSize:     4096, // the same on every machine: STORAGE.md §7
+		FreelistType: bolt.FreelistMapType,
+		NoSync:       o.NoSync,
+	}
+	if strconv.IntSize == 64 {
+		bo.InitialMmapSize = mapLimit
+	}
+	return bo
+}
+
+func openFiles(a *Account) (f *files, err error) {
+	f = &files{a: a, dir: a.dir}
+	defer func() {
+		if err != nil {
+			_ = f.close()
+			f = nil
+		}
+	}()
+	path := filepath.Join(a.dir, "mail.db")
+	if _, err := os.Stat(path); err != nil {
+		return f, err // bolt would make an empty one
+	}
+	if f.mail, err = bolt.Open(path, 0o600, boltOptions(&a.st.opts)); err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
+	}
+	f.mail.AllocSize = allocStep
+	a.st.opts.opened(path, f.mail)
+	if err = f.readMeta(path); err != nil {
+		return f, err
+	}
+	if f.blobs, err = openBlobs(f); err != nil {
+		return f, err
+	}
+	if f.journal, err = openJournal(filepath.Join(a.dir, "flags.journal"), &a.st.opts); err != nil {
+		return f, err
+	}
+	if err = f.replay(); err != nil {
+		return f, err
+	}
+	return f, f.finishIntents()
+}
+
+// readMeta checks that the file is this account's and that we can read it.
+func (f *files) readMeta(path string) error {
+	return f.mail.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("%s: not a nestbox file", path)
+		}
+		if v := getUint16(meta, "min_reader"); v > formatVersion {
+			return &FormatError{File: path, MinReader: int(v), Known: formatVersion}
+		}
+		if id := meta.Get([]byte("account")); string(id) != string(f.a.id) {
+			return fmt.Errorf("%s belongs to account %s, not to %s: it was put here by hand", path, id, f.a.id)
+		}
+		f.secret = append([]byte(nil), meta.Get([]byte("secret"))...)
+		f.modseq = ModSeq(getUint64(meta, "modseq"))
+		f.quota = decodeProfile(meta.Get([]byte("profile"))).quota()
+		return tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
+			m, err := decodeMailbox(k, v)
+			f.octets += m.Octets
+			return err
+		})
+	})
+}
+
+func (f *files) close() error {
+	var errs []error
+	if f.journal != nil {
+		errs = append(errs, f.journal.close())
+	}
+	if f.blobs != nil {
+		errs = append(errs, f.blobs.close())
+	}
+	if f.mail != nil {
+		errs = append(errs, f.mail.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// create makes the account's folder with its first mailboxes, under a
+// temporary name, so that a power cut leaves all of it or nothing.
+func (a *Account) create(p profile) (err error) {
+	tmp := a.dir + ".new"
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(tmp, 0o700); err != nil {
+		return mapError(err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(tmp)
+		}
+	}()
+	bo := boltOptions(&a.st.opts)
+	bo.InitialMmapSize = 0 // a new file would be made that large at once
+	db, err := bolt.Open(filepath.Join(tmp, "mail.db"), 0o600, bo)
+	if err != nil {
+		return mapError(err)
+	}
+	db.AllocSize = allocStep
+	err = db.Update(func(tx *bolt.Tx) error { return a.initIndex(tx, p) })
+	if err = errors.Join(err, db.Close()); err != nil {
+		return mapError(err)
+	}
+	if err := syncDir(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, a.dir); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(a.dir))
+}
+
+func (a *Account) initIndex(tx *bolt.Tx, p profile) error {
+	for _, name := range [][]byte{bucketMeta, bucketChunks, bucketOpen, bucketMailboxes, bucketNames, bucketSubs,
+		bucketRows, bucketKept, bucketBlocks, bucketLog, bucketIntents, bucketBlobs, bucketEmails, bucketRecords, bucketThreads} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	secret := make([]byte, 32)
+	if _, err := rand.Read(secret); err != nil {
+		return err
+	}
+	meta := tx.Bucket(bucketMeta)
+	for k, v := range map[string][]byte{
+		"format":     binary.LittleEndian.AppendUint16(nil, formatVersion),
+		"min_reader": binary.LittleEndian.AppendUint16(nil, formatVersion),
+		"account":    []byte(a.id),
+		"volume":     {0, 0},
+		"secret":     secret,
+		"profile":    p.encode(),
+	} {
+		if err := meta.Put([]byte(k), v); err != nil {
+			return err
+		}
+	}
+	f := &files{a: a, secret: secret, overlay: newOverlay()}
+	w := newTxn(f, tx)
+	for _, first := range []struct {
+		name string
+		use  imap.MailboxAttr
+	}{{"INBOX", ""}, {"Drafts", imap.MailboxAttrDrafts}, {"Sent", imap.MailboxAttrSent}, {"Archive", imap.MailboxAttrArchive},
+		{"Junk", imap.MailboxAttrJunk}, {"Trash", imap.MailboxAttrTrash}} {
+		m := w.newMailbox(first.name)
+		if first.use != "" {
+			m.SpecialUse = []imap.MailboxAttr{first.use}
+		}
+		if err := w.putName(m); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketSubs).Put([]byte(first.name), nil); err != nil {
+			return err
+		}
+	}
+	return w.flush()
+}
+
+// setProfile keeps the copy of the account's entry in system.db up to date.
+func (a *Account) setProfile(p profile) error {
+	return a.exec(func(f *files) error {
+		f.quota = p.quota()
+		return f.mail.Update(func(tx *bolt.Tx) error {
+			return tx.Bucket(bucketMeta).Put([]byte("profile"), p.encode())
+		})
+	})
+}
+
+// mapError gives the errors of the system their meaning for callers.
+func mapError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	case errors.Is(err, berrors.ErrMaxSizeReached):
+		return &LimitError{What: "bytes in an account's index on this machine", Max: int(mapLimit)}
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
+}
+
+// guard turns the fault of a read in a map whose file was cut short, or whose
+// disk is gone, into an error (STORAGE.md §8).
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			if fault, ok := r.(interface{ Addr() uintptr }); ok {
+				err = fmt.Errorf("%w: unreadable at %#x", ErrUnavailable, fault.Addr())
+				return
+			}
+			panic(r)
+		}
+	}()
+	return fn()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func getUint16(b *bolt.Bucket, key string) uint16 {
+	v := b.Get([]byte(key))
+	if len(v) < 2 {
+		return 0
+	}
+	return binary.LittleEndian.Uint16(v)
+}
+
+func getUint32(b *bolt.Bucket, key string) uint32 {
+	v := b.Get([]byte(key))
+	if len(v) < 4 {
+		return 0
+	}
+	return binary.LittleEndian.Uint32(v)
+}
+
+func getUint64(b *bolt.Bucket, key string) uint64 {
+	v := b.Get([]byte(key))
+	if len(v) < 8 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(v)
+}

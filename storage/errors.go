@@ -1,0 +1,64 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrNoMailbox     = errors.New("no such mailbox")
+	ErrMailboxExists = errors.New("a mailbox of that name exists")
+	ErrInbox         = errors.New("INBOX cannot be deleted")
+	ErrUseTaken      = errors.New("another mailbox has that special use")
+	ErrNoMessage     = errors.New("no such message")
+	ErrNoAccount     = errors.New("no such account")
+	ErrAccountExists = errors.New("an account of that name exists")
+	ErrNoAddress     = errors.New("no such address")
+	ErrAddressExists = errors.New("that address exists")
+	ErrTooBig        = errors.New("the message is larger than the limit")
+	ErrDiskFull      = errors.New("disk full")
+	ErrOverQuota     = errors.New("quota exceeded")
+	ErrReadOnly      = errors.New("the account is read-only after a failed check")
+	ErrExpunged      = errors.New("some of the messages are expunged")
+	ErrUnavailable   = errors.New("data not available at the moment")
+	ErrClosed        = errors.New("the store is closed")
+	ErrCorrupt       = errors.New("stored data fails its checksum")
+)
+
+// A LimitError says which limit a request would pass.
+type LimitError struct {
+	What string // "keywords in a mailbox"
+	Max  int
+}
+
+func (e *LimitError) Error() string { return fmt.Sprintf("limit of %d %s", e.Max, e.What) }
+
+// A NameError says why a name can't be a mailbox's, an account's or an address's.
+type NameError struct {
+	Name string
+	Why  string
+}
+
+func (e *NameError) Error() string { return fmt.Sprintf("name %.60q %s", e.Name, e.Why) }
+
+// A LockedError says who has the data folder open.
+type LockedError struct {
+	Dir     string
+	PID     int
+	Version string
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is in use by nestbox %s, process %d", e.Dir, e.Version, e.PID)
+}
+
+// A FormatError says that a file was made by a later nestbox.
+type FormatError struct {
+	File             string
+	MinReader, Known int
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("%s needs a nestbox that reads format %d; this one reads up to %d", e.File, e.MinReader, e.Known)
+}

@@ -1,0 +1,28 @@
+package storage
+
+import (
+	"os"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// hooks let the power-loss tests see every byte on its way to the disk.
+type hooks struct {
+	journal func(path string, f *os.File) journalFile
+	opened  func(path string, db *bolt.DB)
+	// Limits that a test wants smaller: of a body volume, of bodies in mail.db.
+	volume, firstBodies int64
+}
+
+func (o *Options) journalFile(path string, f *os.File) journalFile {
+	if o.hooks != nil && o.hooks.journal != nil {
+		return o.hooks.journal(path, f)
+	}
+	return f
+}
+
+func (o *Options) opened(path string, db *bolt.DB) {
+	if o.hooks != nil && o.hooks.opened != nil {
+		o.hooks.opened(path, db)
+	}
+}

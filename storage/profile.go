@@ -1,0 +1,60 @@
+package storage
+
+import (
+	"slices"
+	"strconv"
+)
+
+// SettingQuota is the account setting with the most octets of mail that it
+// may hold; absent or 0 for no limit.
+const SettingQuota = "quota"
+
+// The fields of a stored profile (see mailbox_row.go for the form).
+const (
+	profileName byte = iota + 1
+	profileAddress
+	profileSetting // key, NUL, value
+)
+
+func (p profile) encode() []byte {
+	b := appendField(nil, profileName, []byte(p.Name))
+	for _, a := range p.Addresses {
+		b = appendField(b, profileAddress, []byte(a))
+	}
+	keys := make([]string, 0, len(p.Settings))
+	for k := range p.Settings {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		b = appendField(b, profileSetting, []byte(k+"\x00"+p.Settings[k]))
+	}
+	return b
+}
+
+func decodeProfile(b []byte) profile {
+	p := profile{Settings: map[string]string{}}
+	_ = fields(b, func(tag byte, value []byte) error { // a copy: what is left of it is better than nothing
+		switch tag {
+		case profileName:
+			p.Name = string(value)
+		case profileAddress:
+			p.Addresses = append(p.Addresses, string(value))
+		case profileSetting:
+			if i := slices.Index(value, 0); i >= 0 {
+				p.Settings[string(value[:i])] = string(value[i+1:])
+			}
+		}
+		return nil
+	})
+	return p
+}
+
+// quota is the most octets the account may hold, 0 for no limit.
+func (p profile) quota() int64 {
+	n, err := strconv.ParseInt(p.Settings[SettingQuota], 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,81 @@
+package storage
+
+// The layout of an account's files, every bucket, key and byte. All integers
+// in keys are big-endian, so that bbolt's order of bytes is the order of
+// numbers; in values they are little-endian. system.db is in schema_system.go.
+//
+//	accounts/<id>/mail.db        volume 0: the index, and the first bodies
+//	accounts/<id>/body-NNNN.db   volumes 1...: bodies
+//	accounts/<id>/flags.journal  flag changes that mail.db lacks: journal.go
+//	accounts/<id>/search.db      signatures, derived: signature.go
+//
+// In every one of the .db files:
+//
+//	meta     "format"      u16   formatVersion when made or migrated
+//	         "min_reader"  u16   lowest formatVersion that can read it
+//	         "account"     the AccountID
+//	         "volume"      u16   0 for mail.db
+//	         "counter"     u64   number of commits
+//	         "blob"        u64   highest BlobID ever given out, as far as this file knows
+//	chunks   BlobID u64 -> bucket of chunk number u32 -> chunk (chunk.go)
+//	open     BlobID u64 -> ""    blobs whose chunks are there and whose row in
+//	                             blobs may not be: looked up at open, freed if so
+//
+// In mail.db only:
+//
+//	meta     "modseq"    u64   last MODSEQ given out by a commit (the journal may hold later ones)
+//	         "space"     u32   last Space given out
+//	         "validity"  u32   last UIDVALIDITY given out
+//	         "thread"    u64   last ThreadID given out
+//	         "journal"   u64   epoch: journal records of earlier epochs are in mail.db
+//	         "secret"    32 random bytes, key of EMAILID
+//	         "volumes"   u16 volume, u64 counter last seen, repeated
+//	         "profile"   the account's name, addresses and settings, copied from
+//	                     system.db so that it can be made anew: tagged fields (row.go)
+//	mailboxes  MailboxID        -> tagged fields (mailbox_row.go)
+//	names      mailbox name     -> MailboxID
+//	subs       mailbox name     -> ""       subscriptions; the mailbox may be gone
+//	rows       Space UID        -> 64 bytes and more (row.go)
+//	kept       Space UID        -> row as in rows, then time of the expunge u40
+//	blocks     Space UID/4096   -> which of 4096 UIDs exist (blocks.go)
+//	log        Space MODSEQ UID -> logFlags:   flags of UID changed
+//	                               logExpunge: UID was expunged
+//	                               logAdd hi:  UIDs from UID to hi (u32) were added
+//	                               logGone hi: UIDs from UID to hi (u32) were all expunged
+//	intents    Space            -> work that spans transactions and is undone or
+//	                               finished at open (intent.go)
+//	blobs      BlobID u64       -> volume u16, references u32, size u40, EmailID
+//	emails     EmailID          -> BlobID u64
+//	records    BlobID/16 u64    -> block of records (records.go)
+//	threads    mail.Hash        -> ThreadID u64, also for ids only referenced
+const formatVersion = 1
+
+var (
+	bucketMeta      = []byte("meta")
+	bucketChunks    = []byte("chunks")
+	bucketOpen      = []byte("open")
+	bucketMailboxes = []byte("mailboxes")
+	bucketNames     = []byte("names")
+	bucketSubs      = []byte("subs")
+	bucketRows      = []byte("rows")
+	bucketKept      = []byte("kept")
+	bucketBlocks    = []byte("blocks")
+	bucketLog       = []byte("log")
+	bucketIntents   = []byte("intents")
+	bucketBlobs     = []byte("blobs")
+	bucketEmails    = []byte("emails")
+	bucketRecords   = []byte("records")
+	bucketThreads   = []byte("threads")
+)
+
+// Kinds of entries in the change log.
+const (
+	logFlags byte = iota + 1
+	logExpunge
+	logAdd
+	logGone
+)
+
+// fillAppend is the FillPercent of buckets whose keys only grow: half-full
+// pages would double the index (STORAGE.md §5).
+const fillAppend = 0.9

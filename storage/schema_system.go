@@ -1,0 +1,55 @@
+package storage
+
+// The layout of system.db, the household's: who has an account, under which
+// names and addresses, and the settings of the box. Small, rarely written, and
+// kept twice (system_copy.go). Every value in it is
+//
+//	key id u8 (0 = clear), CRC-32C u32 of key and data, data
+//
+// and "fields" below are tag u8, length uvarint, value, repeated; an unknown
+// tag is skipped, so that a later nestbox can add some. Times are seconds
+// since 1970 in 8 bytes.
+//
+//	meta         "format"      u16   systemFormat when made or migrated
+//	             "min_reader"  u16   lowest systemFormat that can read it
+//	             "store"       the id in nestbox.id, 26 characters
+//	             "counter"     u64   number of commits
+//	domains      domain       -> fields: 1 time made
+//	addresses    folded address -> fields: 1 address as shown, 2 AccountID, 3 time made
+//	accounts     AccountID    -> fields: 1 name, 2 time made, 3 disabled (present or not),
+//	                             4 extension switched off (repeated),
+//	                             5 setting: key, NUL, value (repeated)
+//	names        account name -> AccountID
+//	credentials  AccountID "/" kind -> what auth makes of a password; kind "password"
+//	deleted      AccountID    -> fields: 1 name, 2 time; its folder is, or at the next
+//	                             open becomes, accounts/<id>.deleted
+//	settings     key          -> value, UTF-8
+//	secrets      name         -> certificates, keys
+const systemFormat = 1
+
+var (
+	bucketDomains     = []byte("domains")
+	bucketAddresses   = []byte("addresses")
+	bucketAccounts    = []byte("accounts")
+	bucketLogins      = bucketNames // the bucket of the same name in mail.db maps mailbox names
+	bucketCredentials = []byte("credentials")
+	bucketDeleted     = []byte("deleted")
+	bucketSettings    = []byte("settings")
+	bucketSecrets     = []byte("secrets")
+)
+
+// systemBuckets are made with the file.
+var systemBuckets = [][]byte{
+	bucketMeta, bucketDomains, bucketAddresses, bucketAccounts, bucketLogins,
+	bucketCredentials, bucketDeleted, bucketSettings, bucketSecrets,
+}
+
+// Files of a data folder.
+const (
+	lockFile       = "nestbox.lock"
+	idFile         = "nestbox.id"
+	systemFile     = "system.db"
+	systemCopyFile = "system.db.1"
+	accountsFolder = "accounts"
+	deletedSuffix  = ".deleted"
+)

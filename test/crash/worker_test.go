@@ -1,0 +1,322 @@
+package crash
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nestbox/test/raw"
+)
+
+// A worker is one connection at a time that changes mailboxes of its own. It
+// sends its commands in bursts, so that several are under way when the server
+// dies; afterwards the mailboxes must be as after one of them.
+type worker struct {
+	name   string
+	random *rand.Rand
+	serial int
+	// states[0] is acknowledged; each further one has one more command of
+	// those that are under way.
+	states   []state
+	selected string
+	acked    int
+}
+
+func newWorker(name string, seed uint64) *worker {
+	w := &worker{name: name, random: rand.New(rand.NewPCG(seed, 1)), states: []state{{}}}
+	return w
+}
+
+// last is the state after all that was sent.
+func (w *worker) last() state { return w.states[len(w.states)-1] }
+
+// An operation is a command and what it does to the mailboxes.
+type operation struct {
+	command string
+	literal []byte // of an APPEND, which command then ends before
+	apply   func(s state)
+}
+
+// work sends bursts of commands until the connection breaks, which is no
+// error: then the server has been killed. A command that the server refuses
+// is one.
+func (w *worker) work(c *raw.Conn) error {
+	w.selected = ""
+	for {
+		var tags []string
+		for range 1 + w.random.IntN(4) {
+			op := w.next()
+			s := w.last().clone()
+			op.apply(s)
+			w.states = append(w.states, s)
+			tag, err := send(c, op)
+			if err != nil {
+				return nil
+			}
+			tags = append(tags, tag)
+		}
+		if c.Flush() != nil {
+			return nil
+		}
+		for _, tag := range tags {
+			err := c.Wait(tag, nil)
+			var status *raw.StatusError
+			if errors.As(err, &status) {
+				return fmt.Errorf("%s: after %s", err, w.states[0].text())
+			}
+			if err != nil {
+				return nil
+			}
+			w.states = w.states[1:]
+			w.acked++
+		}
+	}
+}
+
+func send(c *raw.Conn, op operation) (tag string, err error) {
+	if op.literal == nil {
+		return c.Send(op.command), nil
+	}
+	name, args, _ := strings.Cut(op.command, " ")
+	return c.SendAppend(name, args, op.literal)
+}
+
+// next makes up a command that must succeed.
+func (w *worker) next() operation {
+	s := w.last()
+	a, b := w.name+"-a", w.name+"-b"
+	for _, name := range []string{a, b} {
+		if s[name] == nil {
+			return operation{command: "CREATE " + name, apply: func(s state) { s[name] = newMailbox() }}
+		}
+	}
+	if w.selected == "" || w.random.IntN(20) == 0 {
+		w.selected = []string{a, b}[w.random.IntN(2)]
+		return operation{command: "SELECT " + w.selected, apply: func(state) {}}
+	}
+	from, to := w.selected, a
+	if from == a {
+		to = b
+	}
+	n := len(s[from].messages)
+	switch dice := w.random.IntN(100); {
+	case n < 4, dice < 25 && n < 60:
+		return w.append([]string{a, b}[w.random.IntN(2)])
+	case dice < 70:
+		return w.store(from, w.some(s[from], 3))
+	case dice < 78 && len(s[to].messages) < 60:
+		return w.copy("UID COPY", from, to, w.some(s[from], 10), false)
+	case dice < 88 && len(s[to].messages) < 60:
+		return w.copy("UID MOVE", from, to, w.some(s[from], 10), true)
+	case dice < 93:
+		return w.delete(from, w.some(s[from], 12))
+	case dice < 96:
+		return w.expunge(from)
+	}
+	return w.names(s)
+}
+
+// some picks up to most UIDs, at least one.
+func (w *worker) some(m *mailbox, most int) []uint32 {
+	uids := m.uids()
+	w.random.Shuffle(len(uids), func(i, j int) { uids[i], uids[j] = uids[j], uids[i] })
+	uids = uids[:1+w.random.IntN(min(most, len(uids)))]
+	slices.Sort(uids)
+	return uids
+}
+
+func set(uids []uint32) string {
+	words := make([]string, len(uids))
+	for i, uid := range uids {
+		words[i] = strconv.Itoa(int(uid))
+	}
+	return strings.Join(words, ",")
+}
+
+func (w *worker) append(name string) operation {
+	w.serial++
+	size := 200 + w.random.IntN(8000)
+	if w.random.IntN(25) == 0 {
+		size = 300_000 // more than is staged in memory
+	}
+	body := makeMessage(w.random, fmt.Sprintf("%s.%d", w.name, w.serial), size)
+	flags := []string{"", `\Seen`, `\Flagged kw1`}[w.random.IntN(3)]
+	return operation{
+		command: fmt.Sprintf("%s (%s) ", name, flags),
+		literal: body,
+		apply:   func(s state) { s[name].add(message{sum(body), sortFlags(strings.Fields(flags))}) },
+	}
+}
+
+func (w *worker) store(name string, uids []uint32) operation {
+	flag := []string{`\Seen`, `\Flagged`, `\Answered`, "kw1", "kw2"}[w.random.IntN(5)]
+	on, sign := w.random.IntN(3) > 0, "-"
+	if on {
+		sign = "+"
+	}
+	return operation{
+		command: fmt.Sprintf("UID STORE %s %sFLAGS (%s)", set(uids), sign, flag),
+		apply: func(s state) {
+			for _, uid := range uids {
+				s[name].setFlag(uid, flag, on)
+			}
+		},
+	}
+}
+
+func (w *worker) copy(command, from, to string, uids []uint32, move bool) operation {
+	return operation{
+		command: fmt.Sprintf("%s %s %s", command, set(uids), to),
+		apply: func(s state) {
+			for _, uid := range uids {
+				s[to].add(s[from].messages[uid])
+				if move {
+					delete(s[from].messages, uid)
+				}
+			}
+		},
+	}
+}
+
+func (w *worker) delete(name string, uids []uint32) operation {
+	return operation{
+		command: fmt.Sprintf(`UID STORE %s +FLAGS.SILENT (\Deleted)`, set(uids)),
+		apply: func(s state) {
+			for _, uid := range uids {
+				s[name].setFlag(uid, `\Deleted`, true)
+			}
+		},
+	}
+}
+
+func (w *worker) expunge(name string) operation {
+	return operation{command: "EXPUNGE", apply: func(s state) {
+		for uid, m := range s[name].messages {
+			if slices.Contains(strings.Fields(m.flags), `\Deleted`) {
+				delete(s[name].messages, uid)
+			}
+		}
+	}}
+}
+
+// names creates, fills, renames and deletes mailboxes that are not selected.
+func (w *worker) names(s state) operation {
+	x, y := w.name+"-x", w.name+"-tree/y"
+	switch {
+	case s[x] == nil && s[y] == nil:
+		return operation{command: "CREATE " + x, apply: func(s state) { s[x] = newMailbox() }}
+	case s[x] != nil && w.random.IntN(2) == 0:
+		return w.append(x)
+	case s[x] != nil && s[y] == nil:
+		return operation{command: "RENAME " + x + " " + y, apply: func(s state) {
+			s[y] = s[x]
+			delete(s, x)
+		}}
+	}
+	return operation{command: "DELETE " + y, apply: func(s state) { delete(s, y) }}
+}
+
+// makeMessage makes a message of about size bytes that compress badly.
+func makeMessage(random *rand.Rand, id string, size int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: %s@example.org\r\nSubject: %s\r\nMessage-ID: <%s@example.org>\r\n\r\n", id, id, id)
+	for b.Len() < size {
+		fmt.Fprintf(&b, "%016x%016x%016x\r\n", random.Uint64(), random.Uint64(), random.Uint64())
+	}
+	return b.Bytes()
+}
+
+func sum(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:8])
+}
+
+// read reads a worker's mailboxes back.
+func (w *worker) read(c *raw.Conn) (state, error) {
+	s := state{}
+	var names []string
+	if err := c.Do(`LIST "" `+w.name+"-*", func(line []byte) {
+		words := strings.Fields(string(line))
+		if bytes.Contains(line, []byte(`\NonExistent`)) || bytes.Contains(line, []byte(`\Noselect`)) {
+			return // the name above another
+		}
+		names = append(names, strings.Trim(words[len(words)-1], `"`))
+	}); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		box, err := readMailbox(c, name)
+		if err != nil {
+			return nil, err
+		}
+		s[name] = box
+	}
+	return s, nil
+}
+
+func readMailbox(c *raw.Conn, name string) (*mailbox, error) {
+	m := newMailbox()
+	if err := c.Do("EXAMINE "+name, func(line []byte) {
+		if _, next, ok := strings.Cut(string(line), "[UIDNEXT "); ok {
+			n, _ := strconv.Atoi(next[:strings.IndexByte(next, ']')])
+			m.next = uint32(n)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	var wrong error
+	err := c.DoWhole("UID FETCH 1:* (UID FLAGS RFC822.SIZE BODY.PEEK[])", func(r raw.Response) {
+		if len(r.Literals) != 1 {
+			return // EXISTS and the like
+		}
+		uid, flags, size, err := parseFetch(r.Text)
+		if err == nil && size != len(r.Literals[0]) {
+			err = fmt.Errorf("%s: UID %d has %d bytes and RFC822.SIZE %d", name, uid, len(r.Literals[0]), size)
+		}
+		wrong = errors.Join(wrong, err)
+		m.messages[uid] = message{sum([]byte(r.Literals[0])), flags}
+	})
+	return m, errors.Join(err, wrong)
+}
+
+// parseFetch reads "* 1 FETCH (UID 7 FLAGS (\Seen) RFC822.SIZE 9 BODY[] {9})".
+func parseFetch(text string) (uid uint32, flags string, size int, err error) {
+	number := func(item string) (n int) {
+		_, rest, ok := strings.Cut(text, item+" ")
+		if end := strings.IndexAny(rest, " )"); ok && end > 0 {
+			n, err = strconv.Atoi(rest[:end])
+			return n
+		}
+		err = fmt.Errorf("no %s in %q", item, text)
+		return 0
+	}
+	uid, size = uint32(number("UID")), number("RFC822.SIZE")
+	_, list, _ := strings.Cut(text, "FLAGS (")
+	list, _, _ = strings.Cut(list, ")")
+	words := slices.DeleteFunc(strings.Fields(list), func(f string) bool { return f == `\Recent` })
+	return uid, sortFlags(words), size, err
+}
+
+// settle compares what the server has with what it may have, and goes on from
+// there.
+func (w *worker) settle(c *raw.Conn) error {
+	got, err := w.read(c)
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.name, err)
+	}
+	text := got.text()
+	for _, s := range w.states {
+		if s.text() == text && s.precedes(got) {
+			w.states = []state{got}
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: the mailboxes are as after none of the last %d commands; against what was acknowledged: %s; against all that was sent: %s",
+		w.name, len(w.states)-1, difference(text, w.states[0].text()), difference(text, w.last().text()))
+}
