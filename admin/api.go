@@ -95,11 +95,12 @@ type Message struct {
 	Source string `json:"source,omitempty"`
 
 	// Of exported messages: EMAILID, UID, and what a file format must know of
-	// the bytes before it writes them: some LF has no CR before it, the last
-	// byte is no LF.
+	// the bytes before it writes them: lines end otherwise than with one CRLF
+	// (an LF has no CR before it, or the first LF has two), the last byte is
+	// no LF.
 	ID        string `json:"id,omitempty"`
 	UID       uint32 `json:"uid,omitempty"`
-	BareLF    bool   `json:"bare_lf,omitempty"`
+	Mixed     bool   `json:"mixed,omitempty"`
 	NoFinalLF bool   `json:"no_final_lf,omitempty"`
 }
 

@@ -74,7 +74,7 @@ func (x *exporter) row(row *storage.Row) error {
 	if err != nil {
 		body = failingReader{&SourceError{err}}
 	}
-	m.BareLF, m.NoFinalLF = ends.bareLF, ends.last != '\n'
+	m.Mixed, m.NoFinalLF = ends.mixed, ends.last != '\n'
 	return errors.Join(x.f(m, body), blob.Close())
 }
 
@@ -88,26 +88,32 @@ func (b *bytesWriter) Write(p []byte) (int, error) {
 
 // lineEnds looks at how lines end.
 type lineEnds struct {
-	bareLF bool
-	last   byte
+	mixed      bool // Message.Mixed
+	seen       bool // the first LF
+	last, past byte // the last two bytes
 }
 
 func (e *lineEnds) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0 && !e.bareLF; {
+	for rest := p; len(rest) > 0; {
 		i := bytes.IndexByte(rest, '\n')
+		n := i + 1
 		if i < 0 {
-			break
+			n = len(rest)
 		}
-		before := e.last
-		if i > 0 {
-			before = rest[i-1]
+		// What is before the LF, or the last of rest.
+		before := n
+		if i >= 0 {
+			before = i
 		}
-		e.bareLF = before != '\r'
-		e.last = '\n'
-		rest = rest[i+1:]
-	}
-	if len(p) > 0 {
-		e.last = p[len(p)-1]
+		for _, c := range rest[max(0, before-2):before] {
+			e.past, e.last = e.last, c
+		}
+		if i >= 0 {
+			e.mixed = e.mixed || e.last != '\r' || !e.seen && e.past == '\r'
+			e.seen = true
+			e.past, e.last = e.last, '\n'
+		}
+		rest = rest[n:]
 	}
 	return len(p), nil
 }

@@ -106,7 +106,7 @@ func (x *exporting) box(ctx context.Context, api admin.API, name string) error {
 	write := func(w func(*mailfile.Stored, io.Reader) error) error {
 		return api.Export(ctx, x.account, name, func(m *admin.Message, body io.Reader) error {
 			return x.message(m, w(&mailfile.Stored{
-				Flags: m.Flags, Date: m.Date, Size: m.Size, ID: m.ID, UID: m.UID, BareLF: m.BareLF, NoFinalLF: m.NoFinalLF,
+				Flags: m.Flags, Date: m.Date, Size: m.Size, ID: m.ID, UID: m.UID, Mixed: m.Mixed, NoFinalLF: m.NoFinalLF,
 			}, body))
 		})
 	}

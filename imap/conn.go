@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -20,18 +19,19 @@ import (
 // interrupt its waiting.
 type conn struct {
 	srv  *Server
-	ctx  context.Context
 	raw  net.Conn // TCP; deadlines are set here, under TLS too
 	peer netip.Addr
 	log  *slog.Logger
 	d    *wire.Decoder
 	w    *wire.Encoder
 
-	born  time.Time
-	heard time.Time // when the client last sent something
+	born     time.Time
+	heard    time.Time // when the client last sent something
+	loggedIn bool
 
 	stream net.Conn // raw, or TLS over it. Only the connection's goroutine uses it.
 	secure bool
+	writes int // pieces written; tells whether a command's answer has begun
 
 	mu      sync.Mutex
 	waiting news // what ends the present wait
@@ -63,8 +63,8 @@ func (c *conn) interrupt(n news) {
 
 var longAgo = time.Unix(1, 0)
 
-// wait blocks until the client sends something, something of until happened, or
-// the time is over (os.ErrDeadlineExceeded). It holds no buffers meanwhile.
+// wait blocks until the client sends something, one of wake happens, or the time
+// is over (os.ErrDeadlineExceeded). It holds no buffers meanwhile.
 func (c *conn) wait(until time.Time, wake news) (news, error) {
 	if err := c.w.Flush(); err != nil {
 		return 0, err
@@ -74,17 +74,7 @@ func (c *conn) wait(until time.Time, wake news) (news, error) {
 	}
 	c.d.Release()
 	for {
-		c.mu.Lock()
-		got := c.news & wake
-		if got == 0 {
-			c.waiting, c.passive = wake, true
-			_ = c.raw.SetReadDeadline(until)
-		}
-		c.mu.Unlock()
-		if got != 0 {
-			c.mu.Lock()
-			c.news &^= got
-			c.mu.Unlock()
+		if got := c.startWaiting(until, wake); got != 0 {
 			return got, nil
 		}
 		err := c.d.Wait()
@@ -98,6 +88,20 @@ func (c *conn) wait(until time.Time, wake news) (news, error) {
 			return 0, err
 		}
 	}
+}
+
+// startWaiting returns what happened already, or lets interrupt end the next
+// read.
+func (c *conn) startWaiting(until time.Time, wake news) (got news) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got = c.news & wake; got != 0 {
+		c.news &^= got
+		return got
+	}
+	c.waiting, c.passive = wake, true
+	_ = c.raw.SetReadDeadline(until)
+	return 0
 }
 
 // seen forgets news: the caller is about to read what they are about.
@@ -115,10 +119,15 @@ func (c *conn) pending(n news) bool {
 }
 
 // Read reads for the decoder. Each read has a deadline of its own, so that a
-// slow client may take its time for a literal, and a dead one may not.
+// slow client may take its time for a literal, and a dead one may not. Before
+// login all reads together have one more.
 func (c *conn) Read(p []byte) (int, error) {
 	if !c.passive {
-		_ = c.raw.SetReadDeadline(time.Now().Add(c.srv.o.ReadTimeout))
+		until := time.Now().Add(c.srv.o.ReadTimeout)
+		if !c.loggedIn {
+			until = minTime(until, c.born.Add(c.srv.o.LoginTimeout))
+		}
+		_ = c.raw.SetReadDeadline(until)
 	}
 	return c.stream.Read(p)
 }
@@ -126,6 +135,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // Write writes for the encoder, each piece with a deadline of its own.
 func (c *conn) Write(p []byte) (int, error) {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(c.srv.o.WriteTimeout))
+	c.writes++
 	return c.stream.Write(p)
 }
 
@@ -198,7 +208,7 @@ func (c *conn) loop(s *session) error {
 
 // patience is until when the client may be silent.
 func (c *conn) patience(s *session) time.Time {
-	if s.account != nil {
+	if c.loggedIn {
 		return c.heard.Add(c.srv.o.IdleTimeout)
 	}
 	return minTime(c.heard.Add(c.srv.o.LoginIdleTimeout), c.born.Add(c.srv.o.LoginTimeout))

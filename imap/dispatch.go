@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+
+	"nestbox/storage"
 )
 
 // maxBadCommands before login end the connection: no client needs as many, a
@@ -36,19 +37,27 @@ func (s *session) input() error {
 	return s.command()
 }
 
-// recovered makes a panic the end of this connection alone.
-func (s *session) recovered(r *request, err *error) {
-	if p := recover(); p != nil {
-		s.log.Error("imap_panic", "command", r.name(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		*err = &byeError{imap.ResponseCodeServerBug, "internal error, see the server's log"}
+// recovered makes a panic the end of this connection alone. The client is told
+// if nothing of the answer has left: BYE must not become part of a literal.
+func (s *session) recovered(r *request, writes int, err *error) {
+	p := recover()
+	if p == nil {
+		return
 	}
+	s.log.Error("imap_panic", "command", r.name(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if s.c.writes != writes {
+		*err = &fatalError{errors.New("panic")}
+		return
+	}
+	s.w.Reset(s.c)
+	*err = &byeError{imap.ResponseCodeServerBug, "internal error, see the server's log"}
 }
 
 // command reads and answers one command. An error ends the connection.
 func (s *session) command() (err error) {
 	r := &request{s: s}
 	defer s.dropBatch()
-	defer s.recovered(r, &err)
+	defer s.recovered(r, s.c.writes, &err)
 	if err := s.d.Next(); err != nil {
 		return s.reject(r, err)
 	}
@@ -120,6 +129,9 @@ func (s *session) finish(r *request, rep reply, err error) error {
 	}
 	if end := ends(err); end != nil {
 		return s.answerEnd(r, rep, end)
+	}
+	if errors.Is(err, storage.ErrClosed) {
+		return errors.Join(s.answerError(r, err), errClosed)
 	}
 	if r.cmd.flags&noSync == 0 && s.sel != nil {
 		if serr := s.sync(r.withholds(), r.uid); serr != nil {
@@ -251,6 +263,6 @@ func (s *session) farewell(err error) {
 		err = nil
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		s.log.Log(s.c.ctx, slog.LevelDebug, "imap_connection_ended", "error", err)
+		s.log.Debug("imap_connection_ended", "error", err)
 	}
 }

@@ -71,6 +71,9 @@ type byeError struct {
 
 func (e *byeError) Error() string { return "BYE " + e.text }
 
+// errClosed ends the sessions of an account that is deleted or closed.
+var errClosed = &byeError{imap.ResponseCodeUnavailable, "the account is closed"}
+
 // storageReplies says how the errors of storage, view and auth are answered.
 var storageReplies = []struct {
 	err  error

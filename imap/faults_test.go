@@ -166,6 +166,27 @@ func TestSlowLiteral(t *testing.T) {
 	wantLines(t, other.ok("STATUS INBOX (MESSAGES)"), "(MESSAGES 1)")
 }
 
+// TestTrickle: before login a client can't hold a connection by sending a byte
+// now and then.
+func TestTrickle(t *testing.T) {
+	t.Parallel()
+	b := newTestBox(t, func(o *Options) { o.LoginTimeout = 500 * time.Millisecond })
+	c := b.dial()
+	start := time.Now()
+	go func() {
+		for {
+			if _, err := c.conn.Write([]byte("x")); err != nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	c.gone()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestLiteralMinus(t *testing.T) {
 	t.Parallel()
 	b := newTestBox(t, func(o *Options) { o.LiteralMinus = true })
@@ -216,6 +237,16 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	c, other := b.login(), b.login()
 	c.start("PANIC")
 	if lines := c.gone(); len(lines) != 1 || !strings.HasPrefix(lines[0], "* BYE [SERVERBUG]") {
+		t.Errorf("%q", lines)
+	}
+	cmd.parse = noArguments(func(s *session, _ *request) (reply, error) {
+		s.w.Raw("* 1 FETCH (BODY[] {1000}\r\nhalf")
+		must(t, s.w.Flush())
+		panic("in a literal")
+	})
+	c = b.login()
+	c.start("PANIC")
+	if lines := c.gone(); contains(lines, "BYE") {
 		t.Errorf("%q", lines)
 	}
 	other.ok("NOOP")

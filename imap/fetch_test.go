@@ -222,7 +222,7 @@ func TestFetchSeen(t *testing.T) {
 	c, other := r.client(), r.client()
 	const done = "OK FETCH completed"
 	c.want("FETCH 1 (BODY.PEEK[TEXT] RFC822.HEADER BODY[HEADER.FIELDS (X)])",
-		"* 1 FETCH (FLAGS (\\Seen \\Recent) BODY[TEXT] {6}\r\nbody\r\n RFC822.HEADER {14}\r\nSubject: x\r\n\r\n BODY[HEADER.FIELDS (X)] {2}\r\n\r\n)", done)
+		"* 1 FETCH (BODY[TEXT] {6}\r\nbody\r\n RFC822.HEADER {14}\r\nSubject: x\r\n\r\n FLAGS (\\Seen \\Recent) BODY[HEADER.FIELDS (X)] {2}\r\n\r\n)", done)
 	c.want("FETCH 2 (BODY.PEEK[TEXT] RFC822.HEADER)",
 		"* 2 FETCH (BODY[TEXT] {6}\r\nbody\r\n RFC822.HEADER {14}\r\nSubject: x\r\n\r\n)", done)
 	c.want("FETCH 1 BODY[TEXT]", "* 1 FETCH (BODY[TEXT] {6}\r\nbody\r\n)", done)

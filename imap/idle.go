@@ -32,7 +32,7 @@ func (s *session) wakes() news {
 // push tells a client in IDLE what changed.
 func (s *session) push() (err error) {
 	defer s.dropBatch()
-	defer s.recovered(s.idle, &err)
+	defer s.recovered(s.idle, s.c.writes, &err)
 	s.c.seen(newsMailbox)
 	return s.sync(false, false)
 }
@@ -42,7 +42,7 @@ func (s *session) done() (err error) {
 	r := s.idle
 	s.idle = nil
 	defer s.dropBatch()
-	defer s.recovered(r, &err)
+	defer s.recovered(r, s.c.writes, &err)
 	line, err := s.d.Line(maxDone)
 	switch {
 	case err != nil:

@@ -201,24 +201,21 @@ func (c *listCmd) criteria() string {
 
 func (c *listCmd) writeAttributes(s *session, n *listName) {
 	var attrs []imap.MailboxAttr
-	if n.box == nil {
-		// \NonExistent implies \Noselect; clients of old know only that.
-		if c.extended || s.rev2() {
-			attrs = append(attrs, imap.MailboxAttrNonExistent)
-		} else {
-			attrs = append(attrs, imap.MailboxAttrNoSelect)
-		}
-	}
 	if n.subscribed && (c.subscribed || c.withSubscribed) {
 		attrs = append(attrs, imap.MailboxAttrSubscribed)
+	}
+	switch {
+	case n.box == nil && (c.extended || s.rev2()):
+		attrs = append(attrs, imap.MailboxAttrNonExistent)
+	case n.box == nil: // \NonExistent implies it; clients of old know only this
+		attrs = append(attrs, imap.MailboxAttrNoSelect)
+	case s.has(&extSpecialUse):
+		attrs = append(attrs, n.box.SpecialUse...)
 	}
 	if n.overBox {
 		attrs = append(attrs, imap.MailboxAttrHasChildren)
 	} else {
 		attrs = append(attrs, imap.MailboxAttrHasNoChildren)
-	}
-	if n.box != nil && s.has(&extSpecialUse) {
-		attrs = append(attrs, n.box.SpecialUse...)
 	}
 	for i, a := range attrs {
 		if i > 0 {

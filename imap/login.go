@@ -61,6 +61,7 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	s.off |= off
 	s.account, s.login = account, id
 	s.d.SetLoggedIn(true)
+	s.c.loggedIn = true
 	s.log = s.log.With("account", string(id.Account))
 	s.log.Info("imap_login", "login", id.Login, "tls", s.c.secure)
 	return reply{code: codeCapability + " " + s.capabilities(), text: "logged in"}, nil

@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"errors"
+
 	"github.com/emersion/go-imap/v2"
 
 	"nestbox/imap/view"
@@ -169,7 +171,8 @@ var extUnselect = extension{
 // runClose expunges without a word, unless the mailbox was EXAMINEd.
 func runClose(s *session, _ *request) (reply, error) {
 	if !s.sel.readOnly {
-		if _, err := s.account.Expunge(s.sel.box.ID, nil); err != nil {
+		_, err := s.account.Expunge(s.sel.box.ID, nil)
+		if err != nil && !errors.Is(err, storage.ErrNoMailbox) { // deleted: closed all the same
 			return reply{}, err
 		}
 	}

@@ -160,7 +160,7 @@ func (s *Server) isClosed() bool {
 func (s *Server) accept(nc net.Conn, implicitTLS bool) {
 	peer := addrOf(nc.RemoteAddr())
 	c := &conn{
-		srv: s, ctx: s.ctx, raw: nc, stream: nc, peer: peer, born: time.Now(),
+		srv: s, raw: nc, stream: nc, peer: peer, born: time.Now(),
 		log: s.o.Log.With("peer", nc.RemoteAddr().String()),
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {

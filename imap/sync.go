@@ -211,8 +211,11 @@ func (s *session) arrivals(box *storage.Mailbox) error {
 // lost is what becomes of the session when its mailbox can't be read: if it was
 // deleted, RFC 2180 §3.3 has the server disconnect.
 func (s *session) lost(err error) error {
-	if errors.Is(err, storage.ErrNoMailbox) {
+	switch {
+	case errors.Is(err, storage.ErrNoMailbox):
 		return &byeError{"", "the selected mailbox was deleted"}
+	case errors.Is(err, storage.ErrClosed):
+		return errClosed
 	}
 	return err
 }

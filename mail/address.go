@@ -59,7 +59,8 @@ func (l *lexer) address(list []address, group bool) []address {
 			return append(list, address{})
 		case '<':
 			a := l.angle()
-			a.name, a.hasName = joinWords(words), len(words) > 0
+			a.name = joinWords(words)
+			a.hasName = strings.TrimSpace(a.name) != ""
 			if !a.hasName && comment != "" {
 				a.name, a.hasName = comment, true
 			}
@@ -72,7 +73,7 @@ func (l *lexer) address(list []address, group bool) []address {
 	if l.i < len(l.s) && l.s[l.i] == '@' {
 		a.mailbox = concatWords(words)
 		l.i++
-		a.host, a.hasHost = l.domain(), true
+		a.host, a.hasHost = l.domain(&comment), true
 		l.skipInto(&comment)
 		if l.i < len(l.s) && l.s[l.i] == '<' { // user@host <user@host>
 			b := l.angle()
@@ -149,7 +150,7 @@ func (l *lexer) angle() address {
 	a := address{mailbox: concatWords(words), hasMailbox: true, hasHost: true}
 	if l.i < len(l.s) && l.s[l.i] == '@' {
 		l.i++
-		a.host = l.domain()
+		a.host = l.domain(new(string))
 	}
 	for l.i < len(l.s) && l.s[l.i] != '>' && l.s[l.i] != ',' {
 		l.i++
@@ -160,11 +161,12 @@ func (l *lexer) angle() address {
 	return a
 }
 
-// domain reads a domain or a literal in brackets.
-func (l *lexer) domain() string {
+// domain reads a domain or a literal in brackets, and keeps the comment in or
+// behind it.
+func (l *lexer) domain(comment *string) string {
 	var out []byte
 	for {
-		l.skip()
+		l.skipInto(comment)
 		if l.i >= len(l.s) {
 			return string(out)
 		}
@@ -211,5 +213,16 @@ func (l *lexer) toComma() {
 
 func joinWords(words []string) string { return strings.Join(words, " ") }
 
-// concatWords puts a local part together: "a . b" is a.b.
-func concatWords(words []string) string { return strings.Join(words, "") }
+// concatWords puts a local part together: "a . b" is a.b (RFC 5322 §4.4,
+// obs-local-part). Words without a dot between them are no address; they keep
+// a blank.
+func concatWords(words []string) string {
+	var out []byte
+	for _, w := range words {
+		if n := len(out); n > 0 && w != "" && out[n-1] != '.' && w[0] != '.' {
+			out = append(out, ' ')
+		}
+		out = append(out, w...)
+	}
+	return string(out)
+}

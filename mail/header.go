@@ -32,6 +32,11 @@ func (h *header) param(name string) string {
 			return p.value
 		}
 	}
+	for _, p := range h.params {
+		if len(p.name) == len(name)+1 && p.name[len(name)] == '*' && p.name[:len(name)] == name {
+			return extendedValue(p.value)
+		}
+	}
 	return ""
 }
 
@@ -133,9 +138,10 @@ func parseHeader(head []byte, inDigest, message bool) header {
 		h.typ, h.subtype = "TEXT", "PLAIN"
 		if inDigest {
 			h.typ, h.subtype = "MESSAGE", "RFC822"
-		} else if len(h.params) == 0 {
-			h.params = []param{{"CHARSET", "US-ASCII"}} // RFC 2045 §5.2
 		}
+	}
+	if h.typ == "TEXT" && h.param("CHARSET") == "" { // RFC 2045 §5.2, RFC 2046 §4.1.2
+		h.params = append(h.params, param{"CHARSET", "US-ASCII"})
 	}
 	return h
 }

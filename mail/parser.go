@@ -15,7 +15,9 @@ const (
 	maxDepth      = 100
 	maxParts      = 5000
 	maxHeader     = 256 << 10 // octets of one header that are parsed
-	maxLine       = 1000      // octets of a line that can be a delimiter
+	maxHeaders    = 1 << 20   // octets of the headers of all parts, but
+	minHeader     = 1 << 10   // so many of each in any case
+	maxLine       = 1000      // octets of a line that are looked at for a delimiter
 	maxReferences = 100
 )
 
@@ -53,10 +55,14 @@ type Parser struct {
 	stack    []*part // from the root to the part that bytes belong to
 	parts    int
 	inHeader bool
-	head     []byte // the header that is coming in, up to maxHeader
+	head     []byte // the header that is coming in, up to headMax
+	headMax  int
+	headLeft int    // of maxHeaders
 	line     []byte // beginning of a line that came in pieces
 	lineLen  int64
-	long     bool  // the line is too long for a boundary and passed on already
+	long     bool  // the line is too long to be held: line is its beginning, passed on already
+	dropped  bool  // the long line is a delimiter
+	cr       bool  // the line so far ends in CR
 	pos      int64 // offset of the present line
 	eol      int64 // where the content of the line before ended
 	lines    int64 // lines so far
@@ -77,7 +83,13 @@ func (p *Parser) Reset() {
 	p.root = &part{}
 	p.parts = 1
 	p.stack = append(p.stack, p.root)
-	p.inHeader = true
+	p.headLeft = maxHeaders
+	p.beginHeader()
+}
+
+func (p *Parser) beginHeader() {
+	p.inHeader, p.head = true, p.head[:0]
+	p.headMax = min(maxHeader, max(minHeader, p.headLeft))
 }
 
 func (p *Parser) top() *part { return p.stack[len(p.stack)-1] }
@@ -102,25 +114,36 @@ func (p *Parser) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// piece takes a part of a line.
+// piece takes a part of a line. A line is held until its end, since it can be
+// a delimiter; of a long one only the beginning is.
 func (p *Parser) piece(b []byte) {
 	p.lineLen += int64(len(b))
-	switch {
-	case p.long:
-		p.content(b)
-	case len(p.line)+len(b) > maxLine:
+	if n := len(b); b[n-1] != '\n' {
+		p.cr = b[n-1] == '\r'
+	} else if n > 1 {
+		p.cr = b[n-2] == '\r'
+	}
+	if !p.long {
+		k := min(len(b), maxLine-len(p.line))
+		p.line = append(p.line, b[:k]...)
+		if b = b[k:]; len(b) == 0 {
+			return
+		}
 		p.long = true
-		p.content(p.line)
+		level, _ := p.boundaryOf(p.line)
+		if p.dropped = level >= 0; !p.dropped {
+			p.content(p.line)
+		}
+	}
+	if !p.dropped {
 		p.content(b)
-	default:
-		p.line = append(p.line, b...)
 	}
 }
 
 // content takes bytes that are no delimiter.
 func (p *Parser) content(b []byte) {
 	if p.inHeader {
-		p.head = append(p.head, b[:min(len(b), maxHeader-len(p.head))]...)
+		p.head = append(p.head, b[:min(len(b), p.headMax-len(p.head))]...)
 	} else if t := p.top(); t.kind == kindLeaf {
 		if t.encoded {
 			t.size.add(b)
@@ -131,47 +154,47 @@ func (p *Parser) content(b []byte) {
 	}
 }
 
-// endLine looks at a complete line of n octets. A long one was passed on.
+// endLine looks at a complete line of n octets. Of a long one that came in
+// pieces line is the beginning; it is passed on already.
 func (p *Parser) endLine(line []byte, n int64) {
 	eol := p.pos + n - 1
-	if !p.long {
-		bare := bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
-		eol = p.pos + int64(len(bare))
-		level, closing := p.boundaryOf(bare)
-		switch {
-		case level >= 0:
-			p.delimiter(level, closing, p.pos+n)
-		case p.inHeader && len(bare) == 0:
-			p.endHeader(p.pos+n, p.lines+1)
-		default:
-			p.content(line)
-		}
+	if p.long && p.cr || !p.long && len(line) > 1 && line[len(line)-2] == '\r' {
+		eol--
+	}
+	begin := line[:min(eol-p.pos, int64(len(line)), maxLine)]
+	level, closing := p.boundaryOf(begin)
+	switch {
+	case level >= 0:
+		p.delimiter(level, closing, p.pos+n)
+	case p.inHeader && len(begin) == 0:
+		p.endHeader(p.pos+n, p.lines+1)
+	case !p.long:
+		p.content(line)
 	}
 	p.eol = eol
 	p.pos += n
 	p.lines++
-	p.lineLen, p.line, p.long = 0, p.line[:0], false
+	if p.lineLen > 0 {
+		p.lineLen, p.line, p.long, p.cr = 0, p.line[:0], false, false
+	}
 }
 
-// boundaryOf finds the innermost open multipart that line is a delimiter of.
+// boundaryOf finds the open multipart that line is a delimiter of: its
+// boundary stands at the beginning, whatever follows (RFC 2046 §5.1.1). When one
+// boundary begins with another, the longer counts, then the inner.
 func (p *Parser) boundaryOf(line []byte) (level int, closing bool) {
+	level = -1
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
-		return -1, false
+		return level, false
 	}
-	rest := bytes.TrimRight(line[2:], " \t")
+	line = line[2:]
+	longest := 0
 	for i := len(p.stack) - 1; i >= 0; i-- {
-		b := p.stack[i].boundary
-		if b == nil || !bytes.HasPrefix(rest, b) {
-			continue
-		}
-		switch tail := rest[len(b):]; {
-		case len(tail) == 0:
-			return i, false
-		case string(tail) == "--":
-			return i, true
+		if b := p.stack[i].boundary; len(b) > longest && bytes.HasPrefix(line, b) {
+			level, longest = i, len(b)
 		}
 	}
-	return -1, false
+	return level, level >= 0 && bytes.HasPrefix(line[longest:], []byte("--"))
 }
 
 // delimiter ends the parts inside of the multipart at level, and begins its
@@ -198,7 +221,7 @@ func (p *Parser) open(m *part, offset int64) {
 	m.children = append(m.children, child)
 	p.stack = append(p.stack, child)
 	p.parts++
-	p.inHeader, p.head = true, p.head[:0]
+	p.beginHeader()
 }
 
 // endHeader reads the header that came in; the body begins at offset, after
@@ -206,6 +229,7 @@ func (p *Parser) open(m *part, offset int64) {
 func (p *Parser) endHeader(offset, line int64) {
 	t := p.top()
 	p.inHeader = false
+	p.headLeft -= len(p.head)
 	t.body, t.firstLine = offset, line
 	if len(p.stack) == 1 {
 		p.eight = hasEightBit(p.head)
@@ -267,10 +291,10 @@ func (p *Parser) endPart(t *part, end int64, delimited bool) {
 
 // Finish ends the message and gives its record.
 func (p *Parser) Finish() Record {
-	if p.lineLen > 0 && !p.long {
+	if p.lineLen > 0 {
 		if level, closing := p.boundaryOf(p.line); level >= 0 {
 			p.delimiter(level, closing, p.pos+p.lineLen)
-		} else {
+		} else if !p.long {
 			p.content(p.line)
 		}
 	}

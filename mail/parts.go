@@ -37,11 +37,12 @@ func appendPart(b []byte, t *part) []byte {
 
 // A partReader reads stored parts. The first damage ends it.
 type partReader struct {
-	b  []byte
-	ok bool
+	b    []byte
+	size int64 // of the message
+	ok   bool
 }
 
-func (r Record) parts() partReader { return partReader{r.section(secParts), true} }
+func (r Record) parts() partReader { return partReader{r.section(secParts), r.Size(), true} }
 
 func (p *partReader) uvarint() int64 {
 	n, k := binary.Uvarint(p.b)
@@ -76,6 +77,10 @@ func (p *partReader) next(full bool) (t Part) {
 	t.children = int(min(p.uvarint(), maxParts))
 	t.Offset, t.HeaderSize, t.BodySize = p.uvarint(), p.uvarint(), p.uvarint()
 	t.DecodedSize = p.uvarint() - 1
+	if t.Offset > p.size || t.HeaderSize > p.size-t.Offset || t.BodySize > p.size-t.Offset-t.HeaderSize {
+		p.ok, p.b = false, nil // damaged
+		return Part{}
+	}
 	typ, sub, enc, charset := p.bytes(), p.bytes(), p.bytes(), p.bytes()
 	if full {
 		t.Type, t.Subtype, t.Encoding, t.Charset = string(typ), string(sub), string(enc), string(charset)
@@ -166,11 +171,10 @@ func (r Record) Range(path []int, kind Section) (off, n int64, ok bool) {
 	} else {
 		off, n = t.Offset+t.HeaderSize, t.BodySize
 	}
-	size := r.Size()
-	if off < 0 || n < 0 || off > size || n > size-off {
-		return 0, 0, false // damaged
+	if !p.ok {
+		return 0, 0, false
 	}
-	return off, n, ok && p.ok
+	return off, n, ok
 }
 
 // Parts calls f with each part that is not the message itself, in the order

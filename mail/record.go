@@ -105,10 +105,10 @@ func (r Record) Version() uint8 {
 }
 
 // Size is the message's octets.
-func (r Record) Size() int64 { return r.number(offSize) }
+func (r Record) Size() int64 { return max(0, r.number(offSize)) }
 
 // HeaderSize is the octets of its header, with the empty line.
-func (r Record) HeaderSize() int64 { return r.number(offHeader) }
+func (r Record) HeaderSize() int64 { return max(0, min(r.number(offHeader), r.Size())) }
 
 // Envelope is the ENVELOPE in neutral wire form.
 func (r Record) Envelope() []byte { return r.section(secEnvelope) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -157,6 +158,18 @@ func boltOptions(o *Options) *bolt.Options {
 	return bo
 }
 
+// indexLimit is the largest size of mail.db on this machine, 0 for none: a
+// map of 32 bits must not double beyond it (STORAGE.md §7).
+func indexLimit() int64 {
+	switch {
+	case strconv.IntSize == 64:
+		return 0
+	case runtime.GOARCH == "mips" || runtime.GOARCH == "mipsle":
+		return 128 << 20
+	}
+	return 256 << 20
+}
+
 func openFiles(a *Account) (f *files, err error) {
 	f = &files{a: a, dir: a.dir}
 	defer func() {
@@ -169,7 +182,9 @@ func openFiles(a *Account) (f *files, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return f, err // bolt would make an empty one
 	}
-	if f.mail, err = bolt.Open(path, 0o600, boltOptions(&a.st.opts)); err != nil {
+	bo := boltOptions(&a.st.opts)
+	bo.MaxSize = int(indexLimit())
+	if f.mail, err = bolt.Open(path, 0o600, bo); err != nil {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	f.mail.AllocSize = allocStep
@@ -325,7 +340,7 @@ func mapError(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	case errors.Is(err, berrors.ErrMaxSizeReached):
-		return &LimitError{What: "bytes in an account's index on this machine", Max: int(mapLimit)}
+		return &LimitError{What: "bytes in an account's index on this machine", Max: indexLimit()}
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}

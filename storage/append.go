@@ -35,14 +35,8 @@ func (a *Account) Append(id MailboxID, msgs []NewMessage) (AppendResult, error) 
 	return r.res, err
 }
 
-func (r *appendRequest) rows() int { return len(r.msgs) }
-func (r *appendRequest) rewind() {
-	r.res = AppendResult{}
-	for i := range r.msgs {
-		r.msgs[i].Upload.put = false
-	}
-}
-
+func (r *appendRequest) rows() int   { return len(r.msgs) }
+func (r *appendRequest) rewind()     { r.res = AppendResult{} }
 func (r *appendRequest) frees() bool { return false }
 
 func (r *appendRequest) bodies() []*Upload {

@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
+	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
-
-	"nestbox/mail"
 )
 
-// A blob row, 31 bytes and more: volume u16, references u32, size u40,
+// A blob row, 31 octets and more: volume u16, references u32, size u40,
 // EmailID, octets in chunk 0 u32.
 //
-// Chunk 0 holds the header, if it is not longer than chunkBytes, and the
-// chunks from 1 on the rest in pieces of chunkBytes: a header is read without
+// Chunk 0 holds the header with the empty line, or its first chunkBytes; the
+// chunks from 1 on hold the rest, chunkBytes each. So a header is read without
 // touching the body, and the chunk of any octet is known without a table.
 type blobRow struct {
 	volume uint16
@@ -27,66 +27,112 @@ type blobRow struct {
 
 const blobRowBytes = 2 + 4 + 5 + 16 + 4
 
-func (b *blobRow) encode() []byte {
-	v := binary.LittleEndian.AppendUint16(make([]byte, 0, blobRowBytes), b.volume)
-	v = binary.LittleEndian.AppendUint32(v, b.refs)
-	v = appendUint40(v, b.size)
-	v = append(v, b.email[:]...)
-	return binary.LittleEndian.AppendUint32(v, b.head)
+func (r *blobRow) encode() []byte {
+	v := binary.LittleEndian.AppendUint16(make([]byte, 0, blobRowBytes), r.volume)
+	v = binary.LittleEndian.AppendUint32(v, r.refs)
+	v = appendUint40(v, r.size)
+	v = append(v, r.email[:]...)
+	return binary.LittleEndian.AppendUint32(v, r.head)
 }
 
-func decodeBlobRow(v []byte) (b blobRow, err error) {
+func decodeBlobRow(v []byte) (r blobRow, err error) {
 	if len(v) < blobRowBytes {
-		return b, fmt.Errorf("%w: blob row", ErrCorrupt)
+		return r, fmt.Errorf("%w: blob row", ErrCorrupt)
 	}
-	b.volume = binary.LittleEndian.Uint16(v)
-	b.refs = binary.LittleEndian.Uint32(v[2:])
-	b.size = uint40(v[6:])
-	copy(b.email[:], v[11:27])
-	b.head = binary.LittleEndian.Uint32(v[27:])
-	return b, nil
+	r.volume = binary.LittleEndian.Uint16(v)
+	r.refs = binary.LittleEndian.Uint32(v[2:])
+	r.size = uint40(v[6:])
+	copy(r.email[:], v[11:27])
+	r.head = binary.LittleEndian.Uint32(v[27:])
+	if r.head > chunkBytes || int64(r.head) > r.size {
+		return r, fmt.Errorf("%w: blob row", ErrCorrupt)
+	}
+	return r, nil
+}
+
+func readBlobRow(tx *bolt.Tx, id BlobID) (blobRow, error) {
+	v := tx.Bucket(bucketBlobs).Get(keyBlob(id))
+	if v == nil {
+		return blobRow{}, fmt.Errorf("%w: blob %d", ErrNoMessage, id)
+	}
+	r, err := decodeBlobRow(v)
+	if err != nil {
+		err = fmt.Errorf("blob %d: %w", id, err)
+	}
+	return r, err
+}
+
+// chunkOf is the chunk that holds the octet at off, and which octets it holds.
+func (r *blobRow) chunkOf(off int64) (n uint32, start, end int64) {
+	if off < int64(r.head) {
+		return 0, 0, int64(r.head)
+	}
+	i := (off - int64(r.head)) / chunkBytes
+	start = int64(r.head) + i*chunkBytes
+	return uint32(1 + i), start, min(start+chunkBytes, r.size)
+}
+
+// chunks is how many there are. Chunk 0 is always there.
+func (r *blobRow) chunks() uint32 {
+	return 1 + uint32((r.size-int64(r.head)+chunkBytes-1)/chunkBytes)
 }
 
 func keyBlob(id BlobID) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
 
 func keyChunk(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 
-// A blobStore keeps the bytes of an account's messages: small ones and the
-// first in mail.db, others in body volumes.
+// A blobStore keeps the bytes of an account's messages: the first in mail.db,
+// volume 0, and then in body volumes.
+//
+// Bytes go to the disk before the row that makes them a blob, and go from it
+// after that row is gone; in between they are listed in "open" of their
+// volume, or, on their way out of a body volume, in "open" of mail.db, where
+// the entry names the volume. A blob without references is listed there too.
 type blobStore struct {
-	f       *files
-	next    BlobID // the last one given out
-	bodies  int64  // octets of chunks in mail.db
+	f *files
+
+	// Of the writer's goroutine.
+	next    BlobID             // the last one given out
+	bodies  int64              // octets of chunks in mail.db
+	first   int64              // how many of them it takes
+	live    map[BlobID]*Upload // placed, and without a row so far
 	volumes volumes
+
+	counter atomic.Uint64 // commits of mail.db
+
+	mu    sync.Mutex
+	pins  map[BlobID]int  // open Blobs
+	going map[BlobID]bool // their rows are being removed
 }
 
-// firstBodies is how many octets of bodies mail.db takes.
+// firstBodies is how many octets of bodies mail.db takes (STORAGE.md
+// recommendation 5).
 func firstBodies(o *Options) int64 {
-	if o.hooks != nil && o.hooks.firstBodies > 0 {
+	switch {
+	case o.hooks != nil && o.hooks.firstBodies > 0:
 		return o.hooks.firstBodies
-	}
-	if strconv.IntSize == 32 {
+	case strconv.IntSize == 32:
 		return 16 << 20
 	}
 	return 64 << 20
 }
 
 func openBlobs(f *files) (*blobStore, error) {
-	b := &blobStore{f: f}
-	b.volumes.b = b
-	if err := b.volumes.find(); err != nil {
-		return nil, err
-	}
+	b := &blobStore{f: f, first: firstBodies(&f.a.st.opts), live: map[BlobID]*Upload{}, pins: map[BlobID]int{}, going: map[BlobID]bool{}}
 	err := f.mail.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
-		b.next = BlobID(max(getUint64(meta, "blob"), uint64(b.next)))
+		b.next = BlobID(getUint64(meta, "blob"))
+		b.counter.Store(getUint64(meta, "counter"))
 		b.bodies = int64(getUint64(meta, "bodies"))
-		return nil
+		return b.volumes.start(b, meta.Get([]byte("volumes")))
 	})
 	if err != nil {
 		return nil, err
 	}
-	return b, b.freeOrphans()
+	if _, err := b.sweepIndex(); err != nil { // perhaps the disk is full: it can wait
+		f.a.st.log.Warn("sweep_failed", "account", string(f.a.id), "error", err)
+	}
+	return b, nil
 }
 
 func (b *blobStore) close() error { return b.volumes.close() }
@@ -94,53 +140,78 @@ func (b *blobStore) close() error { return b.volumes.close() }
 // stamp is part of each commit of mail.db.
 func (b *blobStore) stamp(tx *bolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
-	return putNumbers(meta, map[string]uint64{
-		"counter": getUint64(meta, "counter") + 1,
-		"blob":    uint64(b.next),
-		"bodies":  uint64(b.bodies),
-	})
-}
-
-func putNumbers(meta *bolt.Bucket, numbers map[string]uint64) error {
-	for k, n := range numbers {
-		if err := meta.Put([]byte(k), binary.LittleEndian.AppendUint64(nil, n)); err != nil {
+	counter := getUint64(meta, "counter") + 1
+	tx.OnCommit(func() { b.counter.Store(counter) })
+	if err := putUint64(meta, "counter", counter); err != nil {
+		return err
+	}
+	if getUint64(meta, "blob") != uint64(b.next) {
+		if err := putUint64(meta, "blob", uint64(b.next)); err != nil {
 			return err
 		}
+	}
+	if seen := b.volumes.encodeSeen(); string(seen) != string(meta.Get([]byte("volumes"))) {
+		return meta.Put([]byte("volumes"), seen)
 	}
 	return nil
 }
 
-// writeBodies gives the uploads that have no blob yet an id and a volume, and
-// writes what waits of those in a body volume. The chunks for mail.db wait for
-// its own transaction.
+func putUint64(b *bolt.Bucket, key string, n uint64) error {
+	return b.Put([]byte(key), binary.LittleEndian.AppendUint64(nil, n))
+}
+
+// addBodies counts octets of chunks that tx adds to mail.db, or removes.
+func (b *blobStore) addBodies(tx *bolt.Tx, octets int64) error {
+	meta := tx.Bucket(bucketMeta)
+	n := max(int64(getUint64(meta, "bodies"))+octets, 0)
+	tx.OnCommit(func() { b.bodies = n })
+	return putUint64(meta, "bodies", uint64(n))
+}
+
+// writeBodies prepares the uploads of a transaction on mail.db: those whose
+// bytes are new get a blob and a volume, and those that go to a body volume
+// are written there and synced. Small ones for mail.db wait for the
+// transaction itself, unless they are too many for one.
 func (b *blobStore) writeBodies(ups []*Upload) error {
-	var out []*Upload
+	var fresh []*Upload
+	staged := int64(0) // for mail.db
 	for _, u := range ups {
+		if !u.closed || u.err != nil {
+			return errUploadOpen
+		}
+		known, err := b.known(u.email)
+		if err != nil {
+			return err
+		}
+		if known {
+			continue
+		}
 		if u.blob == 0 {
-			known, err := b.known(u)
-			if err != nil {
-				return err
-			}
-			if known {
-				continue
-			}
 			if err := b.place(u); err != nil {
 				return err
 			}
 		}
-		if u.volume != 0 && len(u.chunks) > 0 {
-			out = append(out, u)
+		if u.volume == 0 {
+			staged += u.staged()
+		}
+		if u.staged() > 0 {
+			fresh = append(fresh, u)
 		}
 	}
-	return b.volumes.write(out)
-}
-
-func (b *blobStore) known(u *Upload) (known bool, err error) {
-	err = b.f.mail.View(func(tx *bolt.Tx) error {
-		_, _, known = b.find(tx, u.email)
-		return nil
-	})
-	return known, err
+	for len(fresh) > 0 {
+		n, octets := 0, int64(0)
+		for n < len(fresh) && fresh[n].volume == fresh[0].volume && (n == 0 || octets+fresh[n].staged() <= batchBodies) {
+			octets += fresh[n].staged()
+			n++
+		}
+		if fresh[0].volume != 0 || staged > batchBodies {
+			if err := b.write(fresh[0].volume, fresh[:n]); err != nil {
+				return err
+			}
+		}
+		fresh = fresh[n:]
+	}
+	return nil
 }
 
 // committed ends uploads whose messages are in mail.db. What one has on disk
@@ -148,179 +219,194 @@ func (b *blobStore) known(u *Upload) (known bool, err error) {
 func (b *blobStore) committed(ups []*Upload) error {
 	var errs []error
 	for _, u := range ups {
-		switch {
-		case u.blob != 0 && !u.put:
-			errs = append(errs, b.drop(u))
-		case u.volume != 0 && !u.done:
-			errs = append(errs, b.volumes.done(u.volume, u.promised))
-		}
-		u.done, u.chunks = true, nil
+		errs = append(errs, b.end(u))
 	}
 	return errors.Join(errs...)
 }
 
+func (b *blobStore) known(e EmailID) (known bool, err error) {
+	err = b.f.mail.View(func(tx *bolt.Tx) error {
+		_, _, known = b.find(tx, e)
+		return nil
+	})
+	return known, err
+}
+
 // place gives an upload its blob and its volume.
 func (b *blobStore) place(u *Upload) error {
-	b.next++
-	u.blob = b.next
-	if first := firstBodies(&b.f.a.st.opts); b.bodies < first && u.announced() <= first/2 {
-		u.volume = 0
-		return nil
+	volume := uint16(0)
+	if b.bodies+b.promised(0)+u.expected() > b.first {
+		var err error
+		if volume, err = b.volumes.room(u.expected()); err != nil {
+			return err
+		}
+	} else if err := b.volumes.lookAtLast(); err != nil {
+		return err
 	}
-	n, err := b.volumes.room(u.announced())
-	u.volume, u.promised = n, u.announced()
+	b.next++
+	u.blob, u.volume = b.next, volume
+	b.live[u.blob] = u
+	return nil
+}
+
+// promised is how many octets the uploads under way may still bring to a
+// volume.
+func (b *blobStore) promised(volume uint16) (octets int64) {
+	for _, u := range b.live {
+		if u.volume == volume {
+			octets += max(0, u.expected()-u.octets)
+		}
+	}
+	return octets
+}
+
+// write puts the staged chunks of uploads into their volume, at most about
+// batchBodies, and syncs it.
+func (b *blobStore) write(volume uint16, ups []*Upload) error {
+	put := func(tx *bolt.Tx) (octets int64, err error) {
+		for _, u := range ups {
+			n, err := putChunks(tx, u)
+			if err != nil {
+				return 0, err
+			}
+			octets += n
+			if err := tx.Bucket(bucketOpen).Put(keyBlob(u.blob), nil); err != nil {
+				return 0, err
+			}
+		}
+		return octets, nil
+	}
+	var err error
+	if volume == 0 {
+		err = b.f.mail.Update(func(tx *bolt.Tx) error {
+			octets, err := put(tx)
+			if err != nil {
+				return err
+			}
+			if err := b.addBodies(tx, octets); err != nil {
+				return err
+			}
+			return b.stamp(tx)
+		})
+	} else {
+		err = b.volumes.commit(volume, func(tx *bolt.Tx) error {
+			_, err := put(tx)
+			return err
+		})
+	}
+	if err == nil {
+		for _, u := range ups {
+			u.wrote()
+		}
+	}
 	return err
 }
 
+// putChunks writes the staged chunks of an upload.
+func putChunks(tx *bolt.Tx, u *Upload) (octets int64, err error) {
+	all := tx.Bucket(bucketChunks)
+	all.FillPercent = fillAppend
+	chunks, err := all.CreateBucketIfNotExists(keyBlob(u.blob))
+	if err != nil {
+		return 0, err
+	}
+	chunks.FillPercent = fillAppend
+	start := 0
+	for i, end := range u.ends {
+		if err := chunks.Put(keyChunk(u.written+uint32(i)), u.stage[start:end]); err != nil {
+			return 0, err
+		}
+		start = end
+	}
+	return int64(len(u.stage)), nil
+}
+
 // putBody writes what mail.db holds of a new blob: its row, its record, its
-// place among the known bytes, and its chunks if no volume has them.
+// place among the known bytes, and its chunks if they are not on disk yet.
 func (b *blobStore) putBody(tx *bolt.Tx, u *Upload) error {
+	if u.blob == 0 {
+		return fmt.Errorf("upload of %d octets was not placed", u.size)
+	}
+	key := keyBlob(u.blob)
 	if u.volume == 0 {
-		n, err := putChunks(tx, u)
+		octets, err := putChunks(tx, u)
 		if err != nil {
 			return err
 		}
-		b.bodies += n
-		if err := tx.Bucket(bucketOpen).Delete(keyBlob(u.blob)); err != nil {
+		if err := b.addBodies(tx, octets); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketOpen).Delete(key); err != nil {
 			return err
 		}
 	}
 	row := blobRow{volume: u.volume, size: u.size, email: u.email, head: u.head}
 	blobs := tx.Bucket(bucketBlobs)
 	blobs.FillPercent = fillAppend
-	if err := blobs.Put(keyBlob(u.blob), row.encode()); err != nil {
+	if err := blobs.Put(key, row.encode()); err != nil {
 		return err
 	}
-	if err := tx.Bucket(bucketEmails).Put(append([]byte(nil), u.email[:]...), keyBlob(u.blob)); err != nil {
+	if err := tx.Bucket(bucketEmails).Put(append([]byte(nil), u.email[:]...), key); err != nil {
 		return err
 	}
-	u.put = true
-	return putRecord(tx, u.blob, u.record)
+	tx.OnCommit(func() {
+		u.kept = true
+		u.wrote()
+		delete(b.live, u.blob)
+		b.volumes.settled(u.volume, u.blob)
+	})
+	return b.putRecord(tx, u.blob, u.record)
 }
 
-// putChunks writes the staged chunks of an upload into its volume.
-func putChunks(tx *bolt.Tx, u *Upload) (octets int64, err error) {
-	chunks, err := tx.Bucket(bucketChunks).CreateBucketIfNotExists(keyBlob(u.blob))
-	if err != nil {
-		return 0, err
-	}
-	chunks.FillPercent = fillAppend
-	for i, v := range u.chunks {
-		octets += int64(len(v))
-		if err := chunks.Put(keyChunk(u.flushed+uint32(i)), v); err != nil {
-			return 0, err
-		}
-	}
-	return octets, nil
-}
-
-// find looks for a blob by its bytes.
+// find looks for a blob by its bytes. One whose bytes are lost with their
+// volume is not found: who brings them again stores them again.
 func (b *blobStore) find(tx *bolt.Tx, e EmailID) (id BlobID, size int64, ok bool) {
 	v := tx.Bucket(bucketEmails).Get(e[:])
 	if len(v) != 8 {
 		return 0, 0, false
 	}
 	id = BlobID(binary.BigEndian.Uint64(v))
-	row, err := decodeBlobRow(tx.Bucket(bucketBlobs).Get(keyBlob(id)))
-	return id, row.size, err == nil
+	row, err := readBlobRow(tx, id)
+	if err != nil || row.email != e {
+		return 0, 0, false
+	}
+	if row.volume == 0 {
+		ok = storedChunks(tx, id) != nil
+	} else {
+		ok = b.f.viewVolume(row.volume, func(tx *bolt.Tx) error {
+			if storedChunks(tx, id) == nil {
+				return ErrUnavailable
+			}
+			return nil
+		}) == nil
+	}
+	return id, row.size, ok
 }
 
-// link counts references to a blob. One without any is garbage for a later
-// sweep.
+// link counts references to a blob. One without any is listed as open, for
+// the sweep to remove.
 func (b *blobStore) link(tx *bolt.Tx, id BlobID, delta int) error {
 	blobs := tx.Bucket(bucketBlobs)
-	key := keyBlob(id)
-	row, err := decodeBlobRow(blobs.Get(key))
+	blobs.FillPercent = fillAppend
+	row, err := readBlobRow(tx, id)
 	if err != nil {
-		return fmt.Errorf("blob %d: %w", id, err)
-	}
-	if delta < 0 && row.refs < uint32(-delta) {
-		return fmt.Errorf("%w: blob %d has %d references", ErrCorrupt, id, row.refs)
-	}
-	row.refs = uint32(int64(row.refs) + int64(delta))
-	return blobs.Put(key, row.encode())
-}
-
-// freeOrphans removes the chunks of uploads that a crash ended: only blobs
-// that a volume lists as open can be such.
-func (b *blobStore) freeOrphans() error {
-	orphans, settled, err := b.openBlobs(b.f.mail)
-	if err != nil || len(orphans)+len(settled) == 0 {
 		return err
 	}
-	return b.f.mail.Update(func(tx *bolt.Tx) error { return closeBlobs(tx, orphans, settled) })
-}
-
-// openBlobs sorts the open blobs of a volume into those without a row, and
-// those that have one.
-func (b *blobStore) openBlobs(db *bolt.DB) (orphans, settled []BlobID, err error) {
-	var open []BlobID
-	err = db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketOpen).ForEach(func(k, _ []byte) error {
-			open = append(open, BlobID(binary.BigEndian.Uint64(k)))
-			return nil
-		})
-	})
-	if err != nil || len(open) == 0 {
-		return nil, nil, err
+	refs := int64(row.refs) + int64(delta)
+	if refs < 0 || refs > 1<<32-1 {
+		return fmt.Errorf("%w: blob %d has %d references", ErrCorrupt, id, row.refs)
 	}
-	err = b.f.mail.View(func(tx *bolt.Tx) error {
-		for _, id := range open {
-			if tx.Bucket(bucketBlobs).Get(keyBlob(id)) == nil {
-				orphans = append(orphans, id)
-			} else {
-				settled = append(settled, id)
-			}
-		}
-		return nil
-	})
-	return orphans, settled, err
-}
-
-// closeBlobs takes blobs off the list of open ones, and removes the orphans.
-func closeBlobs(tx *bolt.Tx, orphans, settled []BlobID) error {
-	for _, id := range append(orphans[:len(orphans):len(orphans)], settled...) {
-		if err := tx.Bucket(bucketOpen).Delete(keyBlob(id)); err != nil {
-			return err
-		}
+	key := keyBlob(id)
+	switch {
+	case refs == 0:
+		err = tx.Bucket(bucketOpen).Put(key, nil)
+	case row.refs == 0:
+		err = tx.Bucket(bucketOpen).Delete(key)
+		b.keep(id)
 	}
-	chunks := tx.Bucket(bucketChunks)
-	for _, id := range orphans {
-		if chunks.Bucket(keyBlob(id)) != nil {
-			if err := chunks.DeleteBucket(keyBlob(id)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// checkVolumes looks for blobs whose first chunk is missing or damaged.
-func (a *Account) checkVolumes(findings []string) ([]string, error) {
-	f, err := a.acquire()
 	if err != nil {
-		return findings, err
+		return err
 	}
-	defer f.release()
-	var ids []BlobID
-	err = f.viewVolume(0, func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketBlobs).ForEach(func(k, _ []byte) error {
-			ids = append(ids, BlobID(binary.BigEndian.Uint64(k)))
-			return nil
-		})
-	})
-	for _, id := range ids {
-		if err := a.Headers([]BlobID{id}, func(int, []byte) bool { return true }); err != nil {
-			findings = append(findings, err.Error())
-		}
-		if err := a.Records([]BlobID{id}, func(_ int, rec mail.Record) bool {
-			if !rec.Valid() {
-				findings = append(findings, fmt.Sprintf("blob %d has no record", id))
-			}
-			return true
-		}); err != nil {
-			findings = append(findings, fmt.Sprintf("record of blob %d: %v", id, err))
-		}
-	}
-	return findings, err
+	row.refs = uint32(refs)
+	return blobs.Put(key, row.encode())
 }

@@ -4,140 +4,171 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
+	"sync"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
 
-// A stored chunk:
+// A chunk, the stored form of a piece of a message, of a block of records, or
+// of a row of signatures:
 //
-//	codec u8, key id u8 (0: not encrypted), CRC-32C of the data u32, data
+//	codec u8, key id u8 (0: not encrypted), CRC-32C u32, data
 //
-// Checksums are ours because bbolt's data pages have none.
+// The checksum covers codec, key id and data. It is ours because bbolt's data
+// pages have none: what fails it is ErrCorrupt and is never given out.
 const (
 	codecRaw byte = iota
 	codecZstd
 	codecZstdDict1 // with headerDictionary
+	codecS2
 
 	chunkHeader = 6
 	// chunkBytes of a message go into one chunk (STORAGE.md §2).
 	chunkBytes = 64 << 10
-	// worthwhile is the part that compression must save.
-	worthwhile = 32 // 1/32, about 3 %
+	// decodedMax bounds what any chunk decodes to, whatever it says.
+	decodedMax = 16 << 20
+	// worthwhile is the part of its size that compression must save, 3 %.
+	worthwhile = 32
 )
 
-// A codec compresses chunks. Encoders and decoders are few, as each holds
-// memory for good: who finds none waits.
-type codec struct {
+// compressors are the zstd encoders and decoders of one codec. Each holds
+// 0.2 to 1 MB (STORAGE.md §3), so that there are few at a time, and the
+// garbage collector takes them after a while without work. They are the
+// process's, as its memory is.
+type compressors struct {
 	id       byte
-	encoders chan *zstd.Encoder
-	decoders chan *zstd.Decoder
 	dict     []byte
+	encoding chan struct{} // permits
+	decoding chan struct{}
+	encoders sync.Pool
+	decoders sync.Pool
 }
 
 const (
 	encodersEach = 2
-	decodersEach = 2
+	decodersEach = 4
 )
 
 var (
-	bodyCodec   = newCodec(codecZstd, nil)
-	headerCodec = newCodec(codecZstdDict1, headerDictionary)
+	bodyCodec   = newCompressors(codecZstd, nil)
+	headerCodec = newCompressors(codecZstdDict1, headerDictionary)
 )
 
-func newCodec(id byte, dict []byte) *codec {
-	c := &codec{id: id, encoders: make(chan *zstd.Encoder, encodersEach), decoders: make(chan *zstd.Decoder, decodersEach), dict: dict}
-	for range encodersEach {
-		c.encoders <- nil // made when first needed
-	}
-	for range decodersEach {
-		c.decoders <- nil
-	}
-	return c
+func newCompressors(id byte, dict []byte) *compressors {
+	return &compressors{id: id, dict: dict, encoding: make(chan struct{}, encodersEach), decoding: make(chan struct{}, decodersEach)}
 }
 
-func (c *codec) newEncoder() *zstd.Encoder {
+func (c *compressors) encoder() (*zstd.Encoder, error) {
+	if e, ok := c.encoders.Get().(*zstd.Encoder); ok {
+		return e, nil
+	}
 	opts := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
 		zstd.WithWindowSize(chunkBytes), zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true)}
 	if c.dict != nil {
 		opts = append(opts, zstd.WithEncoderDictRaw(uint32(c.id), c.dict))
 	}
-	e, err := zstd.NewWriter(nil, opts...)
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	return e
+	return zstd.NewWriter(nil, opts...)
 }
 
-func (c *codec) newDecoder() *zstd.Decoder {
-	opts := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(16 * chunkBytes)}
+func (c *compressors) decoder() (*zstd.Decoder, error) {
+	if d, ok := c.decoders.Get().(*zstd.Decoder); ok {
+		return d, nil
+	}
+	opts := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(decodedMax)}
 	if c.dict != nil {
 		opts = append(opts, zstd.WithDecoderDictRaw(uint32(c.id), c.dict))
 	}
-	d, err := zstd.NewReader(nil, opts...)
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	return d
+	return zstd.NewReader(nil, opts...)
 }
 
-// encode makes the stored form of src, appended to dst.
-func (c *codec) encode(dst, src []byte) []byte {
+// encode appends the chunk of src to dst.
+func (c *compressors) encode(dst, src []byte) ([]byte, error) {
 	start := len(dst)
+	dst = slices.Grow(dst, chunkHeader+len(src)+64)
 	dst = append(dst, c.id, 0, 0, 0, 0, 0)
-	e := <-c.encoders
-	if e == nil {
-		e = c.newEncoder()
+	c.encoding <- struct{}{}
+	e, err := c.encoder()
+	if err == nil {
+		dst = e.EncodeAll(src, dst)
+		c.encoders.Put(e)
 	}
-	dst = e.EncodeAll(src, dst)
-	c.encoders <- e
-	if len(dst)-start-chunkHeader > len(src)-len(src)/worthwhile {
+	<-c.encoding
+	if err != nil {
+		return dst[:start], err
+	}
+	if len(dst)-start-chunkHeader >= len(src)-len(src)/worthwhile {
 		dst = append(append(dst[:start], codecRaw, 0, 0, 0, 0, 0), src...)
 	}
-	v := dst[start:]
-	binary.LittleEndian.PutUint32(v[2:], crc32.Checksum(v[chunkHeader:], castagnoli))
-	return dst
+	sumChunk(dst[start:])
+	return dst, nil
 }
 
-// checkChunk verifies a stored chunk and returns its data.
-func checkChunk(v []byte) (id byte, data []byte, err error) {
-	if len(v) < chunkHeader {
-		return 0, nil, fmt.Errorf("%w: chunk of %d octets", ErrCorrupt, len(v))
-	}
-	data = v[chunkHeader:]
-	if v[1] != 0 {
-		return 0, nil, fmt.Errorf("%w: chunk encrypted with key %d, which this nestbox doesn't know", ErrUnavailable, v[1])
-	}
-	if crc32.Checksum(data, castagnoli) != binary.LittleEndian.Uint32(v[2:]) {
-		return 0, nil, fmt.Errorf("%w: chunk", ErrCorrupt)
-	}
-	return v[0], data, nil
-}
-
-// decodeChunk appends the octets of a stored chunk to dst.
-func decodeChunk(dst, v []byte) ([]byte, error) {
-	id, data, err := checkChunk(v)
+// decode appends what data, of c's codec, stands for to dst.
+func (c *compressors) decode(dst, data []byte) ([]byte, error) {
+	c.decoding <- struct{}{}
+	defer func() { <-c.decoding }()
+	d, err := c.decoder()
 	if err != nil {
 		return dst, err
 	}
-	var c *codec
-	switch id {
+	out, err := d.DecodeAll(data, dst)
+	c.decoders.Put(d)
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return out, nil
+}
+
+// encodeS2 appends the chunk of src to dst in S2: larger than zstd, and read
+// several times as fast.
+func encodeS2(dst, src []byte) []byte {
+	start := len(dst)
+	dst = slices.Grow(dst, chunkHeader+s2.MaxEncodedLen(len(src)))
+	dst = append(dst, codecS2, 0, 0, 0, 0, 0)
+	dst = dst[:len(dst)+len(s2.Encode(dst[len(dst):cap(dst)], src))]
+	sumChunk(dst[start:])
+	return dst
+}
+
+func decodeS2(dst, data []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(data)
+	if err != nil || n > decodedMax {
+		return dst, fmt.Errorf("%w: length of an S2 chunk", ErrCorrupt)
+	}
+	dst = slices.Grow(dst, n)
+	out, err := s2.Decode(dst[len(dst):len(dst)+n], data)
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return dst[:len(dst)+len(out)], nil
+}
+
+func chunkSum(v []byte) uint32 {
+	return crc32.Update(crc32.Checksum(v[:2], castagnoli), castagnoli, v[chunkHeader:])
+}
+
+func sumChunk(v []byte) { binary.LittleEndian.PutUint32(v[2:], chunkSum(v)) }
+
+// decodeChunk appends what the chunk v stands for to dst.
+func decodeChunk(dst, v []byte) ([]byte, error) {
+	if len(v) < chunkHeader || binary.LittleEndian.Uint32(v[2:]) != chunkSum(v) {
+		return dst, fmt.Errorf("%w: chunk of %d octets", ErrCorrupt, len(v))
+	}
+	if v[1] != 0 {
+		return dst, fmt.Errorf("%w: chunk encrypted with key %d, which this nestbox doesn't know", ErrUnavailable, v[1])
+	}
+	data := v[chunkHeader:]
+	switch v[0] {
 	case codecRaw:
 		return append(dst, data...), nil
 	case codecZstd:
-		c = bodyCodec
+		return bodyCodec.decode(dst, data)
 	case codecZstdDict1:
-		c = headerCodec
-	default:
-		return dst, fmt.Errorf("%w: chunk of codec %d, which this nestbox doesn't know", ErrUnavailable, id)
+		return headerCodec.decode(dst, data)
+	case codecS2:
+		return decodeS2(dst, data)
 	}
-	d := <-c.decoders
-	if d == nil {
-		d = c.newDecoder()
-	}
-	out, err := d.DecodeAll(data, dst)
-	c.decoders <- d
-	if err != nil {
-		return dst, fmt.Errorf("%w: chunk: %w", ErrCorrupt, err)
-	}
-	return out, nil
+	return dst, fmt.Errorf("%w: chunk of codec %d, which this nestbox doesn't know", ErrUnavailable, v[0])
 }

@@ -29,7 +29,7 @@ var (
 // A LimitError says which limit a request would pass.
 type LimitError struct {
 	What string // "keywords in a mailbox"
-	Max  int
+	Max  int64
 }
 
 func (e *LimitError) Error() string { return fmt.Sprintf("limit of %d %s", e.Max, e.What) }

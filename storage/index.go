@@ -4,77 +4,144 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"nestbox/mail"
 )
 
-// search.db holds the signatures of 256 neighbouring blobs turned on their
-// side: for each bit of a signature 256 bits, one a blob, so that a search
-// reads 32 octets a trigram and block. It is derived: a missing, damaged or
-// outdated file is made anew from the messages.
+// search.db, derived from the blobs: a damaged or foreign one is made anew.
 //
-//	meta    "account", "format" u16 (signatureFormat), "normal" u16 (mail.NormalVersion)
-//	slices  block u64, row u16 -> chunk of 64 slices of 32 octets
-//	        block u64, 0xffff  -> 32 octets: the blobs that the block holds
+//	meta        "format" u16 (signatureFormat), "account", "normal" u16: mail.NormalVersion
+//	signatures  block u64 (BlobID/256) -> bucket of
+//	              row u8   -> chunk (chunk.go) of slices 64*row to 64*row+63
+//	              "blobs"  -> 32 octets: which of the blobs have a signature
 //
-// Blocks are built in the background, when their last blob id is given out:
-// docs/decisions/0003. What is in no block is read by the search.
-const (
-	signatureFormat = 1
-	blockBlobs      = 256
-	sliceBytes      = blockBlobs / 8
-	rowSlices       = 64
-	membersRow      = 0xffff
-)
-
+// A block is built when all its blobs have been given out, in steps in quiet
+// moments (docs/decisions/0003-signatures-in-background.md). Blobs without a
+// signature are candidates of every search.
 var (
-	bucketSlices = []byte("slices")
-	errOldIndex  = errors.New("made by another version")
+	bucketSignatures = []byte("signatures")
+	keyCovered       = []byte("blobs")
 )
 
-// A searchIndex is an account's search.db, opened when first needed.
+const signatureFormat = 1
+
+// A searchIndex is an account's search.db.
 type searchIndex struct {
-	a    *Account
-	mu   sync.RWMutex // held for writing to open, close and replace the file
-	db   *bolt.DB
-	busy sync.Mutex // of the one that builds
-	next BlobID     // the first block that may not be there
+	a *Account
+
+	mu      sync.RWMutex // held for reading while db is used
+	db      *bolt.DB     // nil until needed
+	files   *files       // with which it is open, or was
+	closed  bool         // together with them
+	damaged bool         // to be made anew
+
+	busy  sync.Mutex // of who builds
+	built *files     // what is known below was learned with
+	next  uint64     // the first block that is not there
+	block *signatureBlock
 }
 
 func (x *searchIndex) path() string { return filepath.Join(x.a.dir, "search.db") }
 
-// open opens the file, and makes it anew if it is not usable.
-func (x *searchIndex) open() error {
+// use runs fn on search.db, for a caller that keeps the account's files f
+// open. A file that turns out to be damaged is given up, and made anew by the
+// next step.
+func (x *searchIndex) use(f *files, fn func(db *bolt.DB) error) error {
+	for {
+		x.mu.RLock()
+		if x.db != nil && x.files == f {
+			break
+		}
+		x.mu.RUnlock()
+		if err := x.open(f); err != nil {
+			return err
+		}
+	}
+	damaged := x.damaged
+	var err error
+	if damaged {
+		err = fmt.Errorf("%w: %s", ErrCorrupt, x.path())
+	} else {
+		err = survive(func() error { return fn(x.db) })
+	}
+	x.mu.RUnlock()
+	if !damaged && errors.Is(err, ErrCorrupt) {
+		x.a.st.log.Warn("search_index_damaged", "account", string(x.a.id), "error", err)
+		x.mu.Lock()
+		x.damaged = true
+		x.mu.Unlock()
+		x.plan()
+	}
+	return mapError(err)
+}
+
+// open opens search.db, and makes it if there is none that fits.
+func (x *searchIndex) open(f *files) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.files != f {
+		x.files, x.closed = f, false
+	}
+	if x.closed {
+		return ErrClosed
+	}
 	if x.db != nil {
 		return nil
 	}
-	err := x.load()
-	if err == nil {
+	x.damaged = false
+	db, err := x.load()
+	if err == nil && db != nil {
+		x.db = db
 		return nil
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errOldIndex) {
-		x.a.st.log.Warn("search_index_remade", "account", string(x.a.id), "error", err)
-	}
-	x.next = 0
-	if err := os.Remove(x.path()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := x.make(); err != nil {
+	if err != nil && !errors.Is(err, ErrCorrupt) && !damagedFile(err) {
 		return mapError(err)
 	}
-	return x.load()
+	return mapError(x.create())
 }
 
-func (x *searchIndex) load() error {
-	if _, err := os.Stat(x.path()); err != nil {
+// load opens the file that is there; nil if it is not ours.
+func (x *searchIndex) load() (*bolt.DB, error) {
+	bo := boltOptions(&x.a.st.opts)
+	bo.InitialMmapSize = 0
+	db, err := bolt.Open(x.path(), 0o600, bo)
+	if err != nil {
+		return nil, err
+	}
+	fits := false
+	err = survive(func() error {
+		return db.View(func(tx *bolt.Tx) error {
+			meta := tx.Bucket(bucketMeta)
+			fits = meta != nil && tx.Bucket(bucketSignatures) != nil && getUint16(meta, "format") == signatureFormat &&
+				getUint16(meta, "normal") == mail.NormalVersion && string(meta.Get([]byte("account"))) == string(x.a.id)
+			return nil
+		})
+	})
+	if err != nil || !fits {
+		return nil, errors.Join(err, db.Close())
+	}
+	db.AllocSize = allocStep
+	return db, nil
+}
+
+// damagedFile tells what bbolt says of a file that is none of its from what
+// the system says.
+func damagedFile(err error) bool {
+	var errno syscall.Errno
+	return !errors.As(err, &errno) && !errors.Is(err, berrors.ErrTimeout)
+}
+
+// create makes an empty search.db. It needs no care: a half made one is made
+// again. The lock is held.
+func (x *searchIndex) create() error {
+	if err := os.RemoveAll(x.path()); err != nil {
 		return err
 	}
 	bo := boltOptions(&x.a.st.opts)
@@ -84,15 +151,18 @@ func (x *searchIndex) load() error {
 		return err
 	}
 	db.AllocSize = allocStep
-	err = guard(func() error {
-		return db.View(func(tx *bolt.Tx) error {
-			meta := tx.Bucket(bucketMeta)
-			if meta == nil || string(meta.Get([]byte("account"))) != string(x.a.id) ||
-				getUint16(meta, "format") != signatureFormat || getUint16(meta, "normal") != mail.NormalVersion {
-				return errOldIndex
-			}
-			return nil
-		})
+	err = db.Update(func(tx *bolt.Tx) error {
+		if _, err := tx.CreateBucketIfNotExists(bucketSignatures); err != nil {
+			return err
+		}
+		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			meta.Put([]byte("format"), binary.LittleEndian.AppendUint16(nil, signatureFormat)),
+			meta.Put([]byte("account"), []byte(x.a.id)),
+			meta.Put([]byte("normal"), binary.LittleEndian.AppendUint16(nil, mail.NormalVersion)))
 	})
 	if err != nil {
 		return errors.Join(err, db.Close())
@@ -101,46 +171,22 @@ func (x *searchIndex) load() error {
 	return nil
 }
 
-func (x *searchIndex) make() error {
-	tmp := x.path() + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+// renew drops a damaged file.
+func (x *searchIndex) renew() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.damaged && x.db != nil {
+		_ = x.db.Close() // what it says doesn't matter any more
+		x.db, x.built = nil, nil
+		_ = os.Remove(x.path())
 	}
-	bo := boltOptions(&x.a.st.opts)
-	bo.InitialMmapSize = 0
-	db, err := bolt.Open(tmp, 0o600, bo)
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucket(bucketMeta)
-		if err != nil {
-			return err
-		}
-		for k, v := range map[string][]byte{
-			"account": []byte(x.a.id),
-			"format":  binary.LittleEndian.AppendUint16(nil, signatureFormat),
-			"normal":  binary.LittleEndian.AppendUint16(nil, mail.NormalVersion),
-		} {
-			if err := meta.Put([]byte(k), v); err != nil {
-				return err
-			}
-		}
-		_, err = tx.CreateBucket(bucketSlices)
-		return err
-	})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, x.path()); err != nil {
-		return err
-	}
-	return syncDir(x.a.dir)
 }
 
+// close closes search.db with the account's files.
 func (x *searchIndex) close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.closed = true
 	if x.db == nil {
 		return nil
 	}
@@ -149,12 +195,19 @@ func (x *searchIndex) close() error {
 	return err
 }
 
-func keySlices(block uint64, row uint16) []byte {
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, block), row)
+// plan has the next quiet moment build what is missing.
+func (x *searchIndex) plan() {
+	wr := &x.a.writer
+	wr.mu.Lock()
+	defer wr.mu.Unlock()
+	if !wr.running {
+		wr.later()
+	}
 }
 
-// step builds the next block that is complete and missing. quiet is asked
-// between two messages; when it says no the block is left for later.
+// step builds the signatures of the next block that is complete and missing.
+// quiet is asked before each message: if it says no, the next step goes on
+// from there.
 func (x *searchIndex) step(quiet func() bool) (more bool, err error) {
 	x.busy.Lock()
 	defer x.busy.Unlock()
@@ -163,235 +216,201 @@ func (x *searchIndex) step(quiet func() bool) (more bool, err error) {
 		return false, err
 	}
 	defer f.release()
-	if err := x.open(); err != nil {
-		return false, err
+	x.renew()
+	if x.block == nil || x.built != f {
+		if err := x.begin(f); err != nil || x.block == nil {
+			return false, err
+		}
 	}
-	block, ids, err := x.missing(f)
-	if err != nil || ids == nil {
-		return false, err
-	}
-	b := &sliceBlock{block: block, slices: make([]byte, signatureBits*sliceBytes)}
-	for _, id := range ids {
+	for x.block.next < signatureBlobs {
 		if !quiet() {
 			return false, nil
 		}
-		if err := b.add(x.a, id); err != nil {
-			// It is left out: a search reads the message itself and says why
-			// it can't.
-			x.a.st.log.Warn("search_index_skipped", "account", string(x.a.id), "blob", uint64(id), "error", err)
+		if err := x.add(f, x.block); err != nil {
+			return false, err
 		}
 	}
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if x.db == nil {
-		return false, nil
+	if err := x.write(f, x.block); err != nil {
+		return false, err
 	}
-	if err := x.db.Update(b.put); err != nil {
-		return false, mapError(err)
-	}
-	x.next = BlobID(block + 1)
+	x.next, x.block = x.block.number+1, nil
 	return true, nil
 }
 
-// missing finds the next complete block to build, and its blobs.
-func (x *searchIndex) missing(f *files) (block uint64, ids []BlobID, err error) {
-	var last uint64
-	err = guard(func() error {
-		return f.mail.View(func(tx *bolt.Tx) error {
-			last = getUint64(tx.Bucket(bucketMeta), "blob")
-			for block = uint64(x.next); (block+1)*blockBlobs <= last; block++ {
-				has := false
-				if err := x.view(func(tx *bolt.Tx) error {
-					has = tx.Bucket(bucketSlices).Get(keySlices(block, membersRow)) != nil
-					return nil
-				}); err != nil {
-					return err
-				}
-				if has {
-					x.next = BlobID(block + 1)
-					continue
-				}
-				ids = make([]BlobID, 0, blockBlobs)
-				c := tx.Bucket(bucketBlobs).Cursor()
-				for k, _ := c.Seek(keyBlob(BlobID(block * blockBlobs))); k != nil; k, _ = c.Next() {
-					id := BlobID(binary.BigEndian.Uint64(k))
-					if uint64(id) >= (block+1)*blockBlobs {
-						break
-					}
-					ids = append(ids, id)
-				}
-				return nil
+// begin starts the first block that is missing, if all its blobs are there.
+func (x *searchIndex) begin(f *files) error {
+	x.block = nil
+	if x.built != f {
+		if err := x.findNext(f); err != nil {
+			return err
+		}
+		x.built = f
+	}
+	return x.a.exec(func(f *files) error {
+		if f.blobs.complete(x.next) {
+			x.block = newSignatureBlock(x.next)
+		}
+		return nil
+	})
+}
+
+// complete reports whether all blobs of a block are there: no id is left to
+// give out, and none is under way. For the writer's goroutine.
+func (b *blobStore) complete(block uint64) bool {
+	if uint64(b.next) < (block+1)*signatureBlobs-1 {
+		return false
+	}
+	for id := range b.live {
+		if uint64(id)/signatureBlobs == block {
+			return false
+		}
+	}
+	return true
+}
+
+// findNext looks for the first block that is missing.
+func (x *searchIndex) findNext(f *files) error {
+	return x.use(f, func(db *bolt.DB) error {
+		return db.View(func(tx *bolt.Tx) error {
+			x.next = 0
+			c := tx.Bucket(bucketSignatures).Cursor()
+			for k, _ := c.First(); len(k) == 8 && binary.BigEndian.Uint64(k) == x.next; k, _ = c.Next() {
+				x.next++
 			}
 			return nil
 		})
 	})
-	return block, ids, err
 }
 
-func (x *searchIndex) view(fn func(tx *bolt.Tx) error) error {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if x.db == nil {
-		return ErrClosed
+// add adds the next blob to a block. One that can't be read stays without a
+// signature: a search reads it, and says why it can't.
+func (x *searchIndex) add(f *files, s *signatureBlock) error {
+	id := BlobID(s.number*signatureBlobs) + BlobID(s.next)
+	blob, err := f.blob(id)
+	if err != nil {
+		if errors.Is(err, ErrClosed) {
+			return err
+		}
+		s.end(false)
+		return nil
 	}
-	return guard(func() error { return x.db.View(fn) })
-}
-
-// A sliceBlock is a block that is being built.
-type sliceBlock struct {
-	block   uint64
-	slices  []byte
-	members [sliceBytes]byte
-}
-
-func (b *sliceBlock) add(a *Account, id BlobID) error {
-	var sig signature
-	t := trigramer{sig: &sig}
-	if err := a.normalText(id, mail.ScopeText, func(piece []byte) bool {
-		t.add(piece)
+	defer blob.Close()
+	s.begin()
+	covered := false
+	err = f.records([]BlobID{id}, func(_ int, rec mail.Record) bool {
+		if covered = rec.Valid(); covered {
+			err = mail.NormalText(rec, blob, mail.ScopeText, func(piece []byte) bool {
+				covered = s.add(piece)
+				return covered
+			})
+			covered = covered && err == nil
+		}
 		return true
-	}); err != nil {
+	})
+	if err != nil && errors.Is(err, ErrClosed) {
 		return err
 	}
-	d := uint64(id) % blockBlobs
-	for i, w := range sig {
-		for ; w != 0; w &= w - 1 {
-			bit := i*64 + bits.TrailingZeros64(w)
-			b.slices[bit*sliceBytes+int(d/8)] |= 1 << (d % 8)
-		}
-	}
-	b.members[d/8] |= 1 << (d % 8)
+	s.end(covered && err == nil)
 	return nil
 }
 
-func (b *sliceBlock) put(tx *bolt.Tx) error {
-	bucket := tx.Bucket(bucketSlices)
-	bucket.FillPercent = fillAppend
-	const rowBytes = rowSlices * sliceBytes
-	for row := range signatureBits / rowSlices {
-		if err := bucket.Put(keySlices(b.block, uint16(row)), bodyCodec.encode(nil, b.slices[row*rowBytes:(row+1)*rowBytes])); err != nil {
-			return err
-		}
-	}
-	return bucket.Put(keySlices(b.block, membersRow), b.members[:])
+// write stores a complete block.
+func (x *searchIndex) write(f *files, s *signatureBlock) error {
+	return x.use(f, func(db *bolt.DB) error {
+		return db.Update(func(tx *bolt.Tx) error {
+			all := tx.Bucket(bucketSignatures)
+			all.FillPercent = fillAppend
+			key := binary.BigEndian.AppendUint64(nil, s.number)
+			if all.Bucket(key) != nil {
+				if err := all.DeleteBucket(key); err != nil {
+					return err
+				}
+			}
+			block, err := all.CreateBucket(key)
+			if err != nil {
+				return err
+			}
+			block.FillPercent = fillAppend
+			for n := range signatureSlices / rowSlices {
+				v, err := bodyCodec.encode(nil, s.row(n))
+				if err != nil {
+					return err
+				}
+				if err := block.Put([]byte{byte(n)}, v); err != nil {
+					return err
+				}
+			}
+			return block.Put(keyCovered, s.covered[:])
+		})
+	})
 }
 
-// normalText gives the normal text of a stored message.
-func (a *Account) normalText(id BlobID, s mail.Scope, emit func(piece []byte) bool) error {
-	var rec mail.Record
-	if err := a.Records([]BlobID{id}, func(_ int, r mail.Record) bool {
-		rec = append(rec, r...)
-		return true
-	}); err != nil {
-		return err
-	}
-	if !rec.Valid() {
-		return fmt.Errorf("%w: record of blob %d", ErrCorrupt, id)
-	}
-	b, err := a.OpenBlob(id)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	return mail.NormalText(rec, b, s, emit)
-}
-
-// Candidates says for each blob whether its normal text may hold needle, which
-// is in normal form. No is certain; yes is to be verified. Blobs in ascending
-// order cost least.
+// Candidates says for each of blobs whether its normal text may hold needle,
+// which is normal text itself: where it is false, it certainly does not.
 func (a *Account) Candidates(blobs []BlobID, needle string) (maybe []bool, err error) {
 	maybe = make([]bool, len(blobs))
 	for i := range maybe {
 		maybe[i] = true
 	}
-	want := needleBits(needle)
-	if len(want) == 0 || len(blobs) == 0 {
+	slices := needleSlices(needle)
+	if len(slices) == 0 {
 		return maybe, nil
 	}
-	f, err := a.acquire() // keeps the index open too
+	f, err := a.acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer f.release()
-	if err := a.index.open(); err != nil {
-		a.st.log.Warn("search_index_failed", "account", string(a.id), "error", err)
-		return maybe, nil
-	}
-	err = a.index.view(func(tx *bolt.Tx) error {
-		q := sliceQuery{bits: want, bucket: tx.Bucket(bucketSlices)}
-		for i, id := range blobs {
-			if err := q.load(uint64(id) / blockBlobs); err != nil {
-				return err
-			}
-			d := uint64(id) % blockBlobs
-			maybe[i] = q.answer[d/8]&(1<<(d%8)) != 0
+	for i := 0; i < len(blobs); {
+		block, end := uint64(blobs[i])/signatureBlobs, i
+		for end < len(blobs) && uint64(blobs[end])/signatureBlobs == block {
+			end++
 		}
-		return nil
+		candidates, err := a.index.candidates(f, block, slices)
+		if errors.Is(err, ErrClosed) {
+			return nil, err
+		}
+		for ; i < end && err == nil; i++ { // without the index, all are candidates
+			maybe[i] = candidates.has(int(blobs[i] % signatureBlobs))
+		}
+		i = end
+	}
+	return maybe, nil
+}
+
+// candidates are the blobs of a block whose signatures have all the slices,
+// and those without a signature.
+func (x *searchIndex) candidates(f *files, block uint64, slices []uint32) (set blobSet, err error) {
+	for i := range set {
+		set[i] = 0xff
+	}
+	buf := decodeBuffers.Get().(*[]byte)
+	defer decodeBuffers.Put(buf)
+	err = x.use(f, func(db *bolt.DB) error {
+		return db.View(func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketSignatures).Bucket(binary.BigEndian.AppendUint64(nil, block))
+			if b == nil {
+				return nil
+			}
+			covered := b.Get(keyCovered)
+			if len(covered) != len(set) {
+				return fmt.Errorf("%w: signatures of block %d", ErrCorrupt, block)
+			}
+			for _, n := range slices {
+				v := b.Get([]byte{byte(n / rowSlices)})
+				if *buf, err = decodeChunk((*buf)[:0], v); err == nil && len(*buf) != sliceRowBytes {
+					err = ErrCorrupt
+				}
+				if err != nil {
+					return fmt.Errorf("signatures of block %d: %w", block, err)
+				}
+				slice := (*buf)[n%rowSlices*sliceBytes:]
+				for i := range set {
+					set[i] &= slice[i] | ^covered[i]
+				}
+			}
+			return nil
+		})
 	})
-	if errors.Is(err, ErrCorrupt) {
-		a.index.discard(err)
-		for i := range maybe {
-			maybe[i] = true
-		}
-		return maybe, nil
-	}
-	return maybe, err
-}
-
-// discard removes a damaged file; the next use makes it anew.
-func (x *searchIndex) discard(why error) {
-	x.a.st.log.Warn("search_index_damaged", "account", string(x.a.id), "error", why)
-	_ = x.close()
-	_ = os.Remove(x.path())
-	x.busy.Lock()
-	x.next = 0
-	x.busy.Unlock()
-}
-
-// A sliceQuery answers for one block after the other.
-type sliceQuery struct {
-	bits   []uint32
-	bucket *bolt.Bucket
-	block  uint64
-	loaded bool
-	answer [sliceBytes]byte
-	row    []byte
-	rowNum int
-}
-
-func (q *sliceQuery) load(block uint64) error {
-	if q.loaded && q.block == block {
-		return nil
-	}
-	q.block, q.loaded = block, true
-	for i := range q.answer {
-		q.answer[i] = 0xff
-	}
-	members := q.bucket.Get(keySlices(block, membersRow))
-	if len(members) != sliceBytes {
-		return nil // not built: all may
-	}
-	q.rowNum = -1
-	for _, bit := range q.bits {
-		row := int(bit / rowSlices)
-		if row != q.rowNum {
-			v := q.bucket.Get(keySlices(block, uint16(row)))
-			var err error
-			if q.row, err = decodeChunk(q.row[:0], v); err != nil {
-				return err
-			}
-			if len(q.row) != rowSlices*sliceBytes {
-				return fmt.Errorf("%w: row %d of block %d", ErrCorrupt, row, block)
-			}
-			q.rowNum = row
-		}
-		slice := q.row[int(bit%rowSlices)*sliceBytes:]
-		for i := range q.answer {
-			q.answer[i] &= slice[i]
-		}
-	}
-	for i := range q.answer {
-		q.answer[i] |= ^members[i] // what the block doesn't know may hold it
-	}
-	return nil
+	return set, err
 }

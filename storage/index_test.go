@@ -44,9 +44,7 @@ func TestCandidates(t *testing.T) {
 		t.Errorf("77: %v, 590: %v, %d of the indexed ones", maybe[77], maybe[590], yes)
 	}
 	// A damaged file is made anew, and nothing is missed meanwhile.
-	if err := a.index.close(); err != nil {
-		t.Fatal(err)
-	}
+	a.closeAtRest()
 	if err := os.WriteFile(a.index.path(), make([]byte, 65536), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -3,138 +3,214 @@ package storage
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+	"io"
 
-	"github.com/klauspost/compress/s2"
 	bolt "go.etcd.io/bbolt"
 
 	"nestbox/mail"
 )
 
 // Records are stored in blocks of those of 16 neighbouring blobs: a record is
-// too short to compress alone, and 20,000 blocks' decodes cost a tenth of
-// 20,000 records' (DESIGN §5).
+// too short to compress alone, and decoding 20,000 blocks' worth costs a tenth
+// of decoding 20,000 records (DESIGN §5).
 //
-//	block  codec u8, key id u8, CRC-32C u32, data
-//	data   of each record: slot u8, length uvarint, bytes
+//	BlobID/16 u64                -> chunk (chunk.go) of, for each record:
+//	                                slot u8 (BlobID%16), length uvarint, record
+//	BlobID/16 u64, BlobID%16 u8  -> chunk of a record that is larger than
+//	                                ownRecord, so that it burdens no others
 const (
-	recordsEach      = 16
-	codecS2     byte = 3
+	recordsEach = 16
+	ownRecord   = 16 << 10
 )
 
 func keyRecords(id BlobID) []byte { return keyBlob(id / recordsEach) }
 
-// putRecord adds a record to its block.
-func putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
-	b := tx.Bucket(bucketRecords)
-	b.FillPercent = fillAppend
-	key := keyRecords(id)
+func keyOwnRecord(id BlobID) []byte { return append(keyRecords(id), byte(id%recordsEach)) }
+
+// putRecord puts a record into its block in place of the one before; an empty
+// one is only taken out.
+func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
+	blocks := tx.Bucket(bucketRecords)
+	blocks.FillPercent = fillAppend
+	key, slot := keyRecords(id), byte(id%recordsEach)
 	var data []byte
-	if v := b.Get(key); v != nil {
-		var err error
-		if data, err = decodeRecords(nil, v); err != nil {
+	if v := blocks.Get(key); v != nil {
+		old, err := decodeChunk(nil, v)
+		if err != nil {
+			// The records can be made again from the blobs, as they are when
+			// they are read; new mail must not fail for it.
+			b.f.a.st.log.Error("records_unreadable", "account", string(b.f.a.id), "blob", uint64(id), "error", err)
+		}
+		eachRecord(old, func(s byte, r mail.Record) bool {
+			if s != slot {
+				data = appendRecord(data, s, r)
+			}
+			return true
+		})
+	}
+	switch {
+	case len(rec) > ownRecord:
+		if err := blocks.Put(keyOwnRecord(id), encodeS2(nil, rec)); err != nil {
 			return err
 		}
+	default:
+		if err := blocks.Delete(keyOwnRecord(id)); err != nil {
+			return err
+		}
+		if len(rec) > 0 {
+			data = appendRecord(data, slot, rec)
+		}
 	}
-	data = append(data, byte(id%recordsEach))
-	data = binary.AppendUvarint(data, uint64(len(rec)))
-	data = append(data, rec...)
-	return b.Put(key, encodeRecords(data))
+	if len(data) == 0 {
+		return blocks.Delete(key)
+	}
+	return blocks.Put(key, encodeS2(nil, data))
 }
 
-func encodeRecords(data []byte) []byte {
-	v := make([]byte, chunkHeader+s2.MaxEncodedLen(len(data)))
-	v[0] = codecS2
-	v = v[:chunkHeader+len(s2.Encode(v[chunkHeader:], data))]
-	binary.LittleEndian.PutUint32(v[2:], crc32.Checksum(v[chunkHeader:], castagnoli))
-	return v
+func appendRecord(data []byte, slot byte, rec mail.Record) []byte {
+	data = binary.AppendUvarint(append(data, slot), uint64(len(rec)))
+	return append(data, rec...)
 }
 
-func decodeRecords(dst, v []byte) ([]byte, error) {
-	id, data, err := checkChunk(v)
-	if err != nil {
-		return nil, fmt.Errorf("records: %w", err)
-	}
-	if id != codecS2 {
-		return nil, fmt.Errorf("%w: records of codec %d", ErrUnavailable, id)
-	}
-	n, err := s2.DecodedLen(data)
-	if err != nil || n > 64<<20 {
-		return nil, fmt.Errorf("%w: records", ErrCorrupt)
-	}
-	if cap(dst) < n {
-		dst = make([]byte, n)
-	}
-	out, err := s2.Decode(dst[:cap(dst)], data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: records: %w", ErrCorrupt, err)
-	}
-	return out, nil
-}
-
-// recordIn finds a slot's record in a block's data.
-func recordIn(data []byte, slot byte) mail.Record {
+// eachRecord calls f with the records of a block until it returns false.
+func eachRecord(data []byte, f func(slot byte, rec mail.Record) bool) {
 	for len(data) > 0 {
 		n, k := binary.Uvarint(data[1:])
 		if k <= 0 || n > uint64(len(data)-1-k) {
-			return nil
+			return
 		}
-		rec := data[1+k : 1+k+int(n)]
-		if data[0] == slot {
-			return rec
+		end := 1 + k + int(n)
+		if !f(data[0], mail.Record(data[1+k:end:end])) {
+			return
 		}
-		data = data[1+k+int(n):]
+		data = data[end:]
 	}
-	return nil
 }
 
 // recordBatch is how many stored blocks are copied out of one transaction.
 const recordBatch = 64
 
+// A recordCopy is a block on its way out of a batch.
+type recordCopy struct {
+	block BlobID
+	end   int // of it in the batch's buffer
+}
+
 // Records calls f with the records of blobs, at most ReadRows, in their order,
 // until it returns false. rec is only valid in f, and empty where there is
-// none. No transaction is open while f runs.
+// none: OpenBlob says why. No transaction is open while f runs.
 func (a *Account) Records(blobs []BlobID, f func(i int, rec mail.Record) bool) error {
-	var stored, block []byte
+	fl, err := a.acquire()
+	if err != nil {
+		return err
+	}
+	defer fl.release()
+	return fl.records(blobs, f)
+}
+
+func (f *files) records(blobs []BlobID, fn func(i int, rec mail.Record) bool) (err error) {
+	stored, data := storedBuffers.Get().(*[]byte), decodeBuffers.Get().(*[]byte)
+	defer storedBuffers.Put(stored)
+	defer decodeBuffers.Put(data)
+	var copies [recordBatch]recordCopy
 	for i := 0; i < len(blobs); {
-		var ends [recordBatch]int
-		var keys [recordBatch]uint64
-		n := 0
-		stored = stored[:0]
-		err := a.read(func(_ *files, tx *bolt.Tx) error {
-			c := tx.Bucket(bucketRecords).Cursor()
-			for j := i; j < len(blobs) && n < recordBatch; j++ {
-				key := uint64(blobs[j]) / recordsEach
-				if n > 0 && keys[n-1] == key {
-					continue
-				}
-				want := keyRecords(blobs[j])
-				if k, v := c.Seek(want); string(k) == string(want) {
-					stored = append(stored, v...)
-				}
-				keys[n], ends[n] = key, len(stored)
-				n++
-			}
-			return nil
-		})
-		if err != nil {
+		var n int
+		if n, *stored, err = f.copyRecords(blobs[i:], (*stored)[:0], copies[:]); err != nil {
 			return err
 		}
 		start := 0
-		for b := range n {
-			block = block[:0]
-			if ends[b] > start {
-				if block, err = decodeRecords(block[:0:cap(block)], stored[start:ends[b]]); err != nil {
-					return err
+		for _, c := range copies[:n] {
+			*data = (*data)[:0]
+			if c.end > start {
+				if *data, err = decodeChunk(*data, (*stored)[start:c.end]); err != nil {
+					f.a.st.log.Error("records_unreadable", "account", string(f.a.id), "block", uint64(c.block), "error", err)
 				}
 			}
-			start = ends[b]
-			for ; i < len(blobs) && uint64(blobs[i])/recordsEach == keys[b]; i++ {
-				if !f(i, recordIn(block, byte(blobs[i]%recordsEach))) {
+			start = c.end
+			for ; i < len(blobs) && blobs[i]/recordsEach == c.block; i++ {
+				if !fn(i, f.recordOf(blobs[i], *data)) {
 					return nil
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// copyRecords copies blocks until copies is full, and says how many there are.
+func (f *files) copyRecords(blobs []BlobID, stored []byte, copies []recordCopy) (n int, _ []byte, err error) {
+	err = f.viewVolume(0, func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketRecords).Cursor()
+		var want [8]byte
+		for _, id := range blobs {
+			block := id / recordsEach
+			if n > 0 && copies[n-1].block == block {
+				continue
+			}
+			if n == len(copies) {
+				break
+			}
+			binary.BigEndian.PutUint64(want[:], uint64(block))
+			if k, v := c.Seek(want[:]); string(k) == string(want[:]) {
+				willNeed(v)
+				stored = append(stored, v...)
+			}
+			copies[n] = recordCopy{block: block, end: len(stored)}
+			n++
+		}
+		return nil
+	})
+	return n, stored, err
+}
+
+// recordOf finds a blob's record in its block. One that is missing or damaged
+// is made again from the bytes.
+func (f *files) recordOf(id BlobID, data []byte) (rec mail.Record) {
+	eachRecord(data, func(slot byte, r mail.Record) bool {
+		if slot == byte(id%recordsEach) {
+			rec = r
+		}
+		return rec == nil
+	})
+	if rec.Valid() {
+		return rec
+	}
+	rec, err := f.ownRecord(id)
+	if err == nil && rec.Valid() {
+		return rec
+	}
+	if rec, err = f.parse(id); err != nil {
+		f.a.st.log.Error("record_missing", "account", string(f.a.id), "error", err)
+		return nil
+	}
+	return rec
+}
+
+// ownRecord reads a record that is stored alone.
+func (f *files) ownRecord(id BlobID) (rec mail.Record, err error) {
+	var stored []byte
+	err = f.viewVolume(0, func(tx *bolt.Tx) error {
+		stored = append(stored, tx.Bucket(bucketRecords).Get(keyOwnRecord(id))...)
+		return nil
+	})
+	if err != nil || len(stored) == 0 {
+		return nil, err
+	}
+	return decodeChunk(nil, stored)
+}
+
+// parse makes a blob's record from its bytes.
+func (f *files) parse(id BlobID) (mail.Record, error) {
+	b, err := f.blob(id)
+	if err != nil {
+		return nil, fmt.Errorf("record of blob %d: %w", id, err)
+	}
+	defer b.Close()
+	p := parsers.Get().(*mail.Parser)
+	defer parsers.Put(p)
+	p.Reset()
+	if _, err := b.WriteRange(io.Writer(p), 0, b.Size()); err != nil {
+		return nil, err
+	}
+	return p.Finish(), nil
 }

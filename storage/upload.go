@@ -5,25 +5,42 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
 
 	"nestbox/mail"
 )
 
-// stagedMax is how much of a message's compressed chunks waits in memory;
-// more goes to the disk at once, under an id that nothing refers to yet.
-const stagedMax = 256 << 10
+const (
+	// stagedMax is how many octets of a message's chunks wait in memory; what
+	// is more goes to the disk at once, under an id that nothing refers to yet.
+	stagedMax = 256 << 10
+	// stagedAll is how many octets all uploads of the process hold before
+	// even small ones go to the disk early.
+	stagedAll = 4 << 20
+)
 
-var errUploadClosed = errors.New("the upload is closed")
+// stagedNow is what all uploads hold. Memory is the process's, so the count is.
+var stagedNow atomic.Int64
 
-var chunkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, chunkBytes); return &b }}
+var (
+	errUploadClosed = errors.New("the upload is closed")
+	errUploadOpen   = errors.New("the upload is not complete")
+)
+
+var (
+	chunkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, chunkBytes); return &b }}
+	parsers      = sync.Pool{New: func() any { return mail.NewParser() }}
+)
 
 // An Upload takes a message's bytes as they come. After Close it goes into
-// Append, or away with Abort. It holds no more than about 0.5 MB of memory
-// however large the message.
+// Append, which uses it up; Abort ends it otherwise. It holds about 0.5 MB of memory at most, however large the message.
+// It is for one goroutine.
 type Upload struct {
 	a      *Account
 	parser *mail.Parser
@@ -31,27 +48,32 @@ type Upload struct {
 	size   int64
 	expect int64 // announced size, -1 for unknown
 	closed bool
+	err    error // the first failure, which ends the upload
 
 	buf    *[]byte // the chunk that is filling
 	inBody bool    // chunk 0 is complete
-	head   uint32
+	head   uint32  // octets in chunk 0
 	email  EmailID
 	record mail.Record
 
-	chunks  [][]byte // stored forms that wait
-	held    int64    // their octets
-	flushed uint32   // how many chunks are on disk
-	blob    BlobID   // 0 until the first flush or the commit
-	volume  uint16
-	// promised is what its volume keeps room for.
-	promised int64
-	put      bool // the blob's row is written, in a transaction that may fail yet
-	done     bool // the message is in mail.db, or the upload dropped
+	stage   []byte // chunks that wait for the disk, one after the other
+	ends    []int  // where each of them ends
+	written uint32 // how many chunks are on disk
+	octets  int64  // and their octets
+
+	// files that hold chunks of a blob without a row stay open: the next
+	// opening would free them.
+	hold *files
+
+	// Of the writer's goroutine, which the upload's waits for.
+	blob   BlobID // 0 until the first write
+	volume uint16
+	kept   bool // the blob has its row
 }
 
 // NewUpload starts a message of size octets, -1 if not known.
 func (a *Account) NewUpload(size int64) (*Upload, error) {
-	if size > a.st.opts.MaxMessage {
+	if size > a.maxMessage() {
 		return nil, ErrTooBig
 	}
 	p := parsers.Get().(*mail.Parser)
@@ -59,21 +81,29 @@ func (a *Account) NewUpload(size int64) (*Upload, error) {
 	return &Upload{a: a, parser: p, hash: sha256.New(), expect: size, buf: chunkBuffers.Get().(*[]byte)}, nil
 }
 
-var parsers = sync.Pool{New: func() any { return mail.NewParser() }}
+// maxMessage is the limit of a message, which must fit into a volume twice.
+func (a *Account) maxMessage() int64 {
+	return min(a.st.opts.MaxMessage, volumeLimit(&a.st.opts)/2)
+}
 
 // Write takes the next bytes of the message.
 func (u *Upload) Write(p []byte) (int, error) {
-	if u.closed || u.buf == nil {
+	switch {
+	case u.err != nil:
+		return 0, u.err
+	case u.closed:
 		return 0, errUploadClosed
+	case u.size+int64(len(p)) > u.a.maxMessage():
+		u.err = ErrTooBig
+		return 0, u.err
 	}
-	if u.size += int64(len(p)); u.size > u.a.st.opts.MaxMessage {
-		return 0, ErrTooBig
-	}
+	u.size += int64(len(p))
 	u.parser.Write(p)
 	u.hash.Write(p)
 	for rest := p; len(rest) > 0; {
 		n, err := u.fill(rest)
 		if err != nil {
+			u.err = err
 			return 0, err
 		}
 		rest = rest[n:]
@@ -81,109 +111,115 @@ func (u *Upload) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fill puts bytes into the present chunk, and seals it when it is full or the
-// header ends.
+// fill puts bytes into the present chunk, and completes it when it is full or
+// the header ends.
 func (u *Upload) fill(p []byte) (int, error) {
-	buf := *u.buf
-	n := min(len(p), chunkBytes-len(buf))
+	old := len(*u.buf)
+	b := append(*u.buf, p[:min(len(p), chunkBytes-old)]...)
 	end := -1
 	if !u.inBody {
-		end = headerEnd(append(buf, p[:n]...), len(buf))
+		end = headerEnd(b, old)
 	}
 	if end >= 0 {
-		n = end - len(buf)
+		b = b[:end]
 	}
-	*u.buf = append(buf, p[:n]...)
-	if end >= 0 || len(*u.buf) == chunkBytes {
-		return n, u.seal()
+	*u.buf = b
+	if end >= 0 || len(b) == chunkBytes {
+		return len(b) - old, u.complete()
 	}
-	return n, nil
+	return len(b) - old, nil
 }
 
-// headerEnd finds the end of the empty line that ends the header, at or
-// after from.
-func headerEnd(b []byte, from int) int {
-	if bytes.HasPrefix(b, []byte("\r\n")) {
-		return 2
-	}
-	if bytes.HasPrefix(b, []byte("\n")) {
-		return 1
-	}
-	from = max(0, from-3)
-	for {
-		i := bytes.IndexByte(b[from:], '\n')
-		if i < 0 {
+// headerEnd is where the empty line after the header ends in b, which is the
+// beginning of the message; b was looked at up to seen before. Lines end in
+// LF, as the parser has it, and the CR may be missing.
+func headerEnd(b []byte, seen int) int {
+	for i := max(0, seen-2); i < len(b); {
+		lf := bytes.IndexByte(b[i:], '\n')
+		if lf < 0 {
 			return -1
 		}
-		from += i + 1
-		if from < len(b) && b[from] == '\n' {
-			return from + 1
-		}
-		if from+1 < len(b) && b[from] == '\r' && b[from+1] == '\n' {
-			return from + 2
+		i += lf + 1
+		// b[i-1] is an LF: is there nothing before it on its line?
+		line := bytes.TrimSuffix(b[:i-1], []byte("\r"))
+		if len(line) == 0 || line[len(line)-1] == '\n' {
+			return i
 		}
 	}
+	return -1
 }
 
-// seal compresses the present chunk.
-func (u *Upload) seal() error {
+// complete makes a chunk of what the buffer holds.
+func (u *Upload) complete() error {
 	c := bodyCodec
 	if !u.inBody {
 		u.inBody, u.head, c = true, uint32(len(*u.buf)), headerCodec
 	}
-	v := c.encode(nil, *u.buf)
-	u.chunks = append(u.chunks, v)
-	u.held += int64(len(v))
+	old := len(u.stage)
+	var err error
+	if u.stage, err = c.encode(u.stage, *u.buf); err != nil {
+		return err
+	}
+	u.ends = append(u.ends, len(u.stage))
+	all := stagedNow.Add(int64(len(u.stage) - old))
 	*u.buf = (*u.buf)[:0]
-	if u.held < stagedMax {
+	if len(u.stage) < stagedMax && (all < stagedAll || len(u.stage) < chunkBytes) {
 		return nil
 	}
-	return u.a.exec(func(f *files) error { return f.blobs.flush(u) })
+	return u.flush()
 }
 
-// flush writes the chunks that wait to the disk. In the writer's goroutine.
-func (b *blobStore) flush(u *Upload) error {
-	if u.blob == 0 {
-		if err := b.place(u); err != nil {
+// flush has the staged chunks written to the disk.
+func (u *Upload) flush() (err error) {
+	if u.hold == nil {
+		if u.hold, err = u.a.acquire(); err != nil {
 			return err
 		}
 	}
-	if u.volume != 0 {
-		return b.volumes.write([]*Upload{u})
-	}
-	err := b.f.mail.Update(func(tx *bolt.Tx) error {
-		n, err := putChunks(tx, u)
-		if err != nil {
-			return err
+	return u.a.exec(func(f *files) error {
+		if u.blob == 0 {
+			if err := f.blobs.place(u); err != nil {
+				return err
+			}
 		}
-		b.bodies += n
-		if err := tx.Bucket(bucketOpen).Put(keyBlob(u.blob), nil); err != nil {
-			return err
-		}
-		return b.stamp(tx)
+		return f.blobs.write(u.volume, []*Upload{u})
 	})
-	if err == nil {
-		u.flushed += uint32(len(u.chunks))
-		u.chunks, u.held = nil, 0
-	}
-	return err
 }
 
-// Close ends the message.
-func (u *Upload) Close() error {
+// wrote forgets the staged chunks: they are on disk.
+func (u *Upload) wrote() {
+	u.written += uint32(len(u.ends))
+	u.octets += int64(len(u.stage))
+	u.unstage()
+}
+
+func (u *Upload) unstage() {
+	stagedNow.Add(-int64(len(u.stage)))
+	u.stage, u.ends = u.stage[:0], u.ends[:0]
 	if u.closed {
-		return nil
+		u.stage, u.ends = nil, nil
 	}
-	if u.buf == nil {
-		return errUploadClosed
+}
+
+// Close ends the message. Its EMAILID and record are known then.
+func (u *Upload) Close() error {
+	if u.err != nil || u.closed {
+		return u.err
 	}
-	if len(*u.buf) > 0 || !u.inBody {
-		if err := u.seal(); err != nil {
-			return err
-		}
+	if u.err = u.finish(); u.err != nil {
+		return u.err
 	}
 	u.closed = true
-	u.record = u.parser.Finish()
+	u.giveBack()
+	return nil
+}
+
+func (u *Upload) finish() error {
+	if len(*u.buf) > 0 || !u.inBody {
+		if err := u.complete(); err != nil {
+			return err
+		}
+	}
 	f, err := u.a.acquire()
 	if err != nil {
 		return err
@@ -192,7 +228,11 @@ func (u *Upload) Close() error {
 	f.release()
 	mac.Write(u.hash.Sum(nil))
 	copy(u.email[:], mac.Sum(nil))
-	u.giveBack()
+	u.record = u.parser.Finish()
+	u.stage = slices.Clip(u.stage)
+	if stagedNow.Load() > stagedAll {
+		return u.flush()
+	}
 	return nil
 }
 
@@ -201,58 +241,103 @@ func (u *Upload) giveBack() {
 		*u.buf = (*u.buf)[:0]
 		chunkBuffers.Put(u.buf)
 		parsers.Put(u.parser)
-		u.buf, u.parser = nil, nil
+		u.buf, u.parser, u.hash = nil, nil, nil
 	}
 }
 
-// Abort forgets the upload and what it has on disk.
+// Abort gives up the upload, with what it has on disk unless a mailbox took
+// it. It can be called at any time and more than once.
 func (u *Upload) Abort() {
 	u.giveBack()
 	u.closed = true
-	u.chunks = nil
-	if u.blob == 0 || u.done {
+	if u.err == nil {
+		u.err = errUploadClosed
+	}
+	if u.blob == 0 {
+		u.unstage()
 		return
 	}
-	u.done = true
-	err := u.a.exec(func(f *files) error { return f.blobs.drop(u) })
-	if err != nil && !errors.Is(err, ErrClosed) { // freed at the next open
+	err := u.a.exec(func(f *files) error { return f.blobs.end(u) })
+	if err != nil && !errors.Is(err, ErrClosed) { // the next sweep, or open, frees it
 		u.a.st.log.Warn("abort_failed", "account", string(u.a.id), "error", err)
 	}
 }
 
-// drop removes the chunks of an upload without a row.
-func (b *blobStore) drop(u *Upload) error {
-	db := b.f.mail
-	if u.volume != 0 {
-		v := b.volumes.writable(u.volume)
-		if v == nil {
-			return nil // the account was closed and opened since: it is gone
-		}
-		db = v.db
+// end forgets an upload. What it has on disk is removed, unless it became a
+// blob.
+func (b *blobStore) end(u *Upload) (err error) {
+	u.unstage()
+	if u.blob != 0 && !u.kept {
+		err = b.drop(u)
 	}
-	var err error
-	if u.flushed > 0 {
-		err = db.Update(func(tx *bolt.Tx) error { return closeBlobs(tx, []BlobID{u.blob}, nil) })
-	}
-	if u.volume != 0 {
-		err = errors.Join(err, b.volumes.done(u.volume, u.promised))
+	u.blob = 0
+	if u.hold != nil {
+		u.hold.release()
+		u.hold = nil
 	}
 	return err
+}
+
+// drop removes the chunks of an upload that got no row.
+func (b *blobStore) drop(u *Upload) error {
+	delete(b.live, u.blob)
+	if u.written == 0 {
+		return nil
+	}
+	if u.volume != 0 {
+		return b.volumes.commit(u.volume, func(tx *bolt.Tx) error {
+			_, err := freeChunks(tx, u.blob)
+			return err
+		})
+	}
+	return b.f.mail.Update(func(tx *bolt.Tx) error {
+		octets, err := freeChunks(tx, u.blob)
+		if err != nil {
+			return err
+		}
+		if err := b.addBodies(tx, -octets); err != nil {
+			return err
+		}
+		return b.stamp(tx)
+	})
+}
+
+// freeChunks removes a blob's chunks from a volume, and from its open blobs.
+func freeChunks(tx *bolt.Tx, id BlobID) (octets int64, err error) {
+	key := keyBlob(id)
+	if err := tx.Bucket(bucketOpen).Delete(key); err != nil {
+		return 0, err
+	}
+	chunks := storedChunks(tx, id)
+	if chunks == nil {
+		return 0, nil
+	}
+	err = chunks.ForEach(func(_, v []byte) error {
+		octets += int64(len(v))
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("blob %d: %w", id, err)
+	}
+	return octets, tx.Bucket(bucketChunks).DeleteBucket(key)
 }
 
 // Size is the number of octets so far.
 func (u *Upload) Size() int64 { return u.size }
 
-// announced is the size that the volume must have room for.
-func (u *Upload) announced() int64 {
-	if u.expect < 0 && !u.closed {
-		return u.a.st.opts.MaxMessage
+// expected is the size that the volume must have room for.
+func (u *Upload) expected() int64 {
+	switch {
+	case u.closed:
+		return u.octets + int64(len(u.stage))
+	case u.expect < 0:
+		return u.a.maxMessage()
 	}
 	return max(u.expect, u.size)
 }
 
 // staged is the number of octets that wait in memory.
-func (u *Upload) staged() int64 { return u.held }
+func (u *Upload) staged() int64 { return int64(len(u.stage)) }
 
 // EmailID is the message's EMAILID, after Close.
 func (u *Upload) EmailID() EmailID { return u.email }

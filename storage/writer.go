@@ -201,8 +201,9 @@ func (wr *writer) later() {
 	wr.settle.Reset(settleTime)
 }
 
-// quietWork moves a long journal into mail.db and builds search signatures, a
-// small step at a time, as long as nobody else writes.
+// quietWork moves a long journal into mail.db, removes bytes that belong to no
+// message, and builds search signatures, a small step at a time, as long as
+// nobody else writes.
 func (a *Account) quietWork() {
 	for more := true; more && a.writer.quiet(); {
 		var err error
@@ -216,9 +217,10 @@ func (a *Account) quietWork() {
 }
 
 func (a *Account) quietStep() (more bool, err error) {
-	err = a.exec(func(f *files) error {
+	err = a.exec(func(f *files) (err error) {
 		if f.overlay.len() <= journalSoft {
-			return nil
+			more, err = f.blobs.sweep()
+			return err
 		}
 		more = true
 		return f.foldSlice()

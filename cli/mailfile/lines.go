@@ -11,8 +11,9 @@ import (
 //
 //   - Import: if the message's first line ends with a bare LF, a CR is put
 //     before every LF, be there one already or not. Else nothing is changed.
-//   - Export: if every LF of the stored message has a CR before it, one CR is
-//     taken from before every LF. Else nothing is changed.
+//   - Export: if every LF of the stored message has a CR before it, and the
+//     first has only one, a CR is taken from before every LF. Else nothing is
+//     changed.
 //
 // The two undo each other, except for one kind: a message whose lines all end
 // with CRLF in the file is stored as it is, and comes out with LF. The export
@@ -118,21 +119,15 @@ func (l *lfWriter) Write(p []byte) (int, error) {
 				}
 			}
 		}
-		// Up to a CR that may belong to a line end.
 		i := bytes.IndexByte(rest, '\r')
-		switch {
-		case i < 0:
+		if l.owesCR = i >= 0; !l.owesCR {
 			i = len(rest)
-		case i == len(rest)-1:
-			l.owesCR = true
-		case rest[i+1] != '\n':
-			i++
 		}
 		if _, err := l.w.Write(rest[:i]); err != nil {
 			return 0, err
 		}
 		rest = rest[i:]
-		if len(rest) > 0 && rest[0] == '\r' && (l.owesCR || rest[1] == '\n') {
+		if l.owesCR {
 			rest = rest[1:]
 		}
 	}

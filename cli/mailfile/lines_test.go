@@ -21,7 +21,7 @@ func stored(t testing.TB, file []byte) []byte {
 // describe is what the export knows of a message.
 func describe(b []byte) *Stored {
 	s := &Stored{Size: int64(len(b)), NoFinalLF: !bytes.HasSuffix(b, []byte("\n"))}
-	s.BareLF = bytes.Count(b, []byte("\n")) != bytes.Count(b, []byte("\r\n"))
+	s.Mixed = bytes.Count(b, []byte("\n")) != bytes.Count(b, []byte("\r\n")) || twoCR(b)
 	return s
 }
 
@@ -29,15 +29,20 @@ func describe(b []byte) *Stored {
 func exported(t testing.TB, b []byte, ends LineEnds) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	if err := copyLines(&out, bytes.NewReader(b), describe(b).BareLF || bool(ends)); err != nil {
+	if err := copyLines(&out, bytes.NewReader(b), describe(b).Mixed || bool(ends)); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
 }
 
+// twoCR tells whether the first LF has two CRs before it.
+func twoCR(b []byte) bool {
+	return bytes.HasSuffix(b[:max(0, bytes.IndexByte(b, '\n'))], []byte("\r\r"))
+}
+
 // onlyCRLF tells the messages that come out with LF.
 func onlyCRLF(b []byte) bool {
-	return bytes.Contains(b, []byte("\n")) && !describe(b).BareLF
+	return bytes.Contains(b, []byte("\n")) && !describe(b).Mixed
 }
 
 func TestLineEnds(t *testing.T) {
@@ -53,7 +58,7 @@ func TestLineEnds(t *testing.T) {
 		{"a\r\nb\nc\r\n", "a\r\nb\nc\r\n", "a\r\nb\nc\r\n"},
 		{"a\rb\nc\r\r\n\r", "a\rb\r\nc\r\r\r\n\r", "a\rb\nc\r\r\n\r"},
 		{"\r", "\r", "\r"},
-		{"\r\r\n", "\r\r\n", "\r\n"},
+		{"\r\r\n", "\r\r\n", "\r\r\n"},
 	} {
 		b := stored(t, []byte(c.file))
 		if string(b) != c.stored {

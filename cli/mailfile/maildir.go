@@ -246,7 +246,7 @@ func (w *MaildirWriter) write(path string, s *Stored, body io.Reader) error {
 		return err
 	}
 	buf := bufio.NewWriterSize(f, 32<<10)
-	err = copyLines(buf, body, s.BareLF || w.ends == AsStored)
+	err = copyLines(buf, body, s.Mixed || w.ends == AsStored)
 	if err == nil {
 		err = buf.Flush()
 	}

@@ -150,6 +150,10 @@ func firstLines(b []byte, n int) []byte {
 	return b[:end]
 }
 
+// lookBehind is how many bytes after a body are looked at: two empty lines and
+// "From ".
+const lookBehind = 9
+
 // contentLength is the length of the body if the header tells one that can be
 // believed: where it ends, the file ends or a message begins. -1 for none.
 func (m *mboxReader) contentLength(header []byte) int64 {
@@ -168,15 +172,19 @@ func (m *mboxReader) contentLength(header []byte) int64 {
 	end := int64(len(header)) + n
 	switch {
 	case m.at != nil:
-		after = make([]byte, 9)
-		k, err := m.at.ReadAt(after, m.off+end)
-		if err != nil && !errors.Is(err, io.EOF) {
+		// From the last byte of the message on: that must be there.
+		after = make([]byte, 1+lookBehind)
+		k, err := m.at.ReadAt(after, m.off+end-1)
+		if k == 0 || err != nil && !errors.Is(err, io.EOF) {
 			return -1
 		}
-		after = after[:k]
-	case end+9 <= mboxBuffer:
-		b, _ := m.r.Peek(int(end) + 9)
-		after = b[min(int(end), len(b)):]
+		after = after[1:k]
+	case end+lookBehind <= mboxBuffer:
+		b, _ := m.r.Peek(int(end) + lookBehind)
+		if int(end) > len(b) {
+			return -1
+		}
+		after = b[end:]
 	case m.format == MboxCL || m.format == MboxCL2:
 		return n // it can't be looked at, but the user says so
 	default:

@@ -78,9 +78,9 @@ type Stored struct {
 	// ID and UID tell the message from all others of the mailbox.
 	ID  string
 	UID uint32
-	// BareLF: some LF of it has no CR before it. NoFinalLF: it doesn't end
-	// with LF.
-	BareLF, NoFinalLF bool
+	// Mixed: lines end otherwise than with one CRLF, so that nothing is to be
+	// changed (lines.go). NoFinalLF: it doesn't end with LF.
+	Mixed, NoFinalLF bool
 }
 
 // LineEnds says how an export ends lines (lines.go).
@@ -114,7 +114,7 @@ func (mw *MboxWriter) Message(s *Stored, body io.Reader) error {
 	if len(header) == 0 && err != nil && err != io.EOF {
 		return err
 	}
-	mark := ownMark{noLF: s.NoFinalLF, raw: s.BareLF}
+	mark := ownMark{noLF: s.NoFinalLF, raw: s.Mixed}
 	var lines []string
 	if !sameFlags(headerFlags(header), s.Flags) {
 		lines = statusFields(s.Flags)
@@ -122,14 +122,14 @@ func (mw *MboxWriter) Message(s *Stored, body io.Reader) error {
 	}
 	fmt.Fprintf(mw.w, "From %s %s\n", mark.sender(), s.Date.UTC().Format(time.ANSIC))
 	end := "\n"
-	if mw.ends == AsStored && !s.BareLF && bytes.Contains(header, []byte("\r\n")) {
+	if mw.ends == AsStored && !s.Mixed && bytes.Contains(header, []byte("\r\n")) {
 		end = "\r\n"
 	}
 	for _, l := range lines {
 		mw.w.WriteString(l + end)
 	}
 	quote := &fromQuoter{w: mw.w, atStart: true}
-	if err := copyLines(quote, in, s.BareLF || mw.ends == AsStored); err != nil {
+	if err := copyLines(quote, in, s.Mixed || mw.ends == AsStored); err != nil {
 		return err
 	}
 	if err := quote.flush(); err != nil {

@@ -369,7 +369,8 @@ func TestGrammar(t *testing.T) {
 		{`Entw&APw-rfe`, func(d *Decoder) any { return d.Mailbox() }, "Entwürfe"},
 		{`"Entw&APw-rfe"`, func(d *Decoder) any { return d.Mailbox() }, "Entwürfe"},
 		{`Tom&Jerry`, func(d *Decoder) any { return d.Mailbox() }, "want mailbox name in modified UTF-7"},
-		{`"Entwürfe"`, func(d *Decoder) any { return d.Mailbox() }, "want mailbox name in modified UTF-7"},
+		{`"Entwürfe &- &APw-"`, func(d *Decoder) any { return d.Mailbox() }, "Entwürfe & ü"}, // go-imap's client
+		{`"Entwürfe &APw"`, func(d *Decoder) any { return d.Mailbox() }, "want mailbox name in modified UTF-7"},
 		{`"Entwürfe & &APw-"`, func(d *Decoder) any { d.SetUTF8(true); return d.Mailbox() }, "Entwürfe & &APw-"},
 		{`%/&APw-*`, func(d *Decoder) any { return d.ListMailbox() }, "%/ü*"},
 		{`"% *"`, func(d *Decoder) any { return d.ListMailbox() }, "% *"},

@@ -59,8 +59,8 @@ func (d *Decoder) discard() error {
 	return err
 }
 
-// announced reports the literal that a line announces at its end. A length
-// that is no number is a very long literal: the client means to send one.
+// announced reports the literal that a line announces at its end. Its length is
+// -1 if it is beyond number64: the client means to send one nevertheless.
 func announced(line []byte) (n int64, nonSync, ok bool) {
 	line = bytes.TrimRight(line, "\r")
 	i := bytes.LastIndexByte(line, '{')
@@ -79,16 +79,16 @@ func announced(line []byte) (n int64, nonSync, ok bool) {
 			return 0, false, false
 		}
 	}
-	n, ok = number(digits, maxNumber64)
-	if !ok {
-		n = maxNumber64
+	if n, ok = number(digits, maxNumber64); !ok {
+		n = -1
 	}
 	return n, nonSync, true
 }
 
-// count adds n to what was swallowed of this command.
+// count adds n, a length of announced perhaps, to what was swallowed of this
+// command.
 func (d *Decoder) count(n int64) error {
-	if n > Swallowed-d.swallowed {
+	if n < 0 || n > Swallowed-d.swallowed {
 		return &LimitError{What: "rejected command", Max: Swallowed}
 	}
 	d.swallowed += n

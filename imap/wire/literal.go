@@ -39,10 +39,8 @@ func (d *Decoder) literal(binary bool, limit int64) *Literal {
 	}
 	l.Size, l.left, l.NonSync = n, n, nonSync
 	switch {
-	case n > limit:
+	case n < 0 || n > limit:
 		d.FailErr(&LimitError{What: "literal", Max: limit})
-	case n == maxNumber64:
-		d.Fail("literal of a length in number64")
 	case nonSync && d.minus && n > NonSyncMinus:
 		d.FailErr(&LimitError{What: "non-synchronizing literal", Max: NonSyncMinus})
 	}

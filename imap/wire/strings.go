@@ -182,12 +182,38 @@ func (d *Decoder) name(b []byte, at int64) string {
 	if plainName(s) {
 		return s
 	}
-	s, err := DecodeUTF7(s)
+	s, err := mixedName(s)
 	if err != nil {
 		d.failAt(at, "mailbox name in modified UTF-7")
 		return ""
 	}
 	return s
+}
+
+// mixedName decodes modified UTF-7, and leaves characters beyond ASCII as they
+// are: clients that see IMAP4rev2 announced send names in UTF-8 before they
+// ENABLE it (go-imap does). No name in modified UTF-7 holds such, so none
+// changes its meaning.
+func mixedName(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", errUTF7
+	}
+	var out []byte
+	for len(s) > 0 {
+		n := strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
+		if n < 0 {
+			n = len(s)
+		}
+		ascii, err := DecodeUTF7(s[:n])
+		if err != nil {
+			return "", err
+		}
+		out = append(out, ascii...)
+		_, k := utf8.DecodeRuneInString(s[n:])
+		out = append(out, s[n:n+k]...)
+		s = s[n+k:]
+	}
+	return string(out), nil
 }
 
 // plainName reports whether a name is the same in modified UTF-7.

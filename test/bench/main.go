@@ -45,7 +45,7 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.messages, "messages", 20000, "messages in the mailbox that is read")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds; the table has the medians")
 	f.DurationVar(&o.seconds, "seconds", 8*time.Second, "length of each load that is counted per second")
-	f.DurationVar(&o.rest, "rest", 90*time.Second, "rest before memory at rest is read")
+	f.DurationVar(&o.rest, "rest", 90*time.Second, "rest before memory at rest is read; 0: it is not read")
 	f.IntVar(&o.connections, "connections", 1000, "idle connections")
 	f.IntVar(&o.idle, "idle", 10, "messages sent to an idling connection")
 	f.IntVar(&o.big, "big", 50<<20-1000, "bytes of the big message")
@@ -66,7 +66,7 @@ func parse(args []string) (o options, err error) {
 	if o.quick {
 		set := map[string]bool{}
 		f.Visit(func(f *flag.Flag) { set[f.Name] = true })
-		for name, value := range map[string]string{"messages": "2000", "rounds": "1", "seconds": "2s", "rest": "12s", "connections": "200", "idle": "3"} {
+		for name, value := range map[string]string{"messages": "2000", "rounds": "1", "seconds": "2s", "rest": "0s", "connections": "200", "idle": "3"} {
 			if !set[name] {
 				if err := f.Set(name, value); err != nil {
 					return o, err

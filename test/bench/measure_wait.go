@@ -95,7 +95,7 @@ func (m *measurement) logins() error {
 
 // atRest: memory some time after the last command, with no connection.
 func (m *measurement) atRest() error {
-	if m.server.pid() == 0 {
+	if m.server.pid() == 0 || m.rest == 0 {
 		return nil
 	}
 	time.Sleep(m.rest)
@@ -162,6 +162,7 @@ func (m *measurement) bigMessage() error {
 		}
 		if step.key != "" {
 			m.samples.add(step.key, float64(top.pss-before.pss)/1e3)
+			m.samples.add(step.key+"_anon", float64(top.anon-before.anon)/1e3)
 		}
 	}
 	return errors.Join(c.Do("CLOSE", nil), c.Do("DELETE "+loadBox, nil), c.Logout())
@@ -204,7 +205,7 @@ func (m *measurement) idleMemory(key string, used int) error {
 		return err
 	}
 	quiet(pid, time.Minute)
-	time.Sleep(min(m.rest, 12*time.Second)) // a server may give memory back only at rest
+	time.Sleep(11 * time.Second) // a server may give memory back only at rest
 	m.samples.add(key, float64(memory(pid).pss-before.pss)/float64(len(connections)))
 	return nil
 }

@@ -49,7 +49,7 @@ func newNestbox(dir string, users int) (*nestboxServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &nestboxServer{nestbox: rig.Nestbox{Binary: binary, Data: filepath.Join(dir, "nestbox")}, users: users}, nil
+	return &nestboxServer{nestbox: rig.Nestbox{Binary: binary, Data: filepath.Join(dir, "nestbox-data")}, users: users}, nil
 }
 
 func (s *nestboxServer) name() string      { return "nestbox" }

@@ -27,25 +27,7 @@ func clientCurl(t *testing.T, l login) {
 			t.Errorf("%q: list has %q", args, list)
 		}
 	}
-	all := mails()
-	for i, m := range all {
-		path := filepath.Join(dir, "mail")
-		if err := os.WriteFile(path, m, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		url := plain
-		if i%2 == 1 {
-			url = secure
-		}
-		curl("-T", path, url+"/curlbox")
-	}
-	for i, want := range all {
-		out := filepath.Join(dir, "out")
-		curl("-o", out, secure+"/curlbox/;MAILINDEX="+string(rune('1'+i)))
-		if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("message %d: %d bytes, %v; want %d", i, len(got), err, len(want))
-		}
-	}
+	curlMessages(t, dir, curl, plain, secure)
 	if got := curl(plain + "/curlbox/;UID=1;SECTION=HEADER.FIELDS%20(SUBJECT)"); got != "Subject: plain\r\n\r\n" {
 		t.Errorf("header fields: %q", got)
 	}
@@ -69,5 +51,29 @@ func clientCurl(t *testing.T, l login) {
 	}
 	if out, err := try(t, dir, "curl", "-sS", "-u", l.user+":wrong", plain+"/"); err == nil || !strings.Contains(out, "denied") {
 		t.Errorf("a wrong password: %q, %v", out, err)
+	}
+}
+
+// curlMessages appends all kinds of messages and reads them back.
+func curlMessages(t *testing.T, dir string, curl func(args ...string) string, plain, secure string) {
+	t.Helper()
+	all := mails()
+	for i, m := range all {
+		path := filepath.Join(dir, "mail")
+		if err := os.WriteFile(path, m, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		url := plain
+		if i%2 == 1 {
+			url = secure
+		}
+		curl("-T", path, url+"/curlbox")
+	}
+	for i, want := range all {
+		out := filepath.Join(dir, "out")
+		curl("-o", out, secure+"/curlbox/;MAILINDEX="+string(rune('1'+i)))
+		if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("message %d: %d bytes, %v; want %d", i, len(got), err, len(want))
+		}
 	}
 }

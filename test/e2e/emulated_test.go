@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -11,12 +13,17 @@ import (
 	"nestbox/test/rig"
 )
 
+var machines = flag.Bool("machines", os.Getenv("CI") == "true", "build for other machines and run that too: a minute when nothing is built yet")
+
 // TestOtherMachines: the binaries for small machines, under emulation, through
 // start, import, login and FETCH.
 func TestOtherMachines(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux")
+	}
+	if !*machines {
+		t.Skip("takes long without a warm build cache; go test -machines, or CI=true")
 	}
 	for _, m := range []struct {
 		name, runner string

@@ -17,35 +17,7 @@ import (
 func clientMbsync(t *testing.T, l login) {
 	dir := t.TempDir()
 	near := filepath.Join(dir, "mail")
-	if err := os.Mkdir(near, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	rc := write(t, filepath.Join(dir, "mbsyncrc"), `IMAPAccount far
-Host localhost
-Port %s
-User %s
-Pass "%s"
-SSLType IMAPS
-CertificateFile %s
-
-IMAPStore far
-Account far
-
-MaildirStore near
-Path %s/
-Inbox %s/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-CopyArrivalDate yes
-SyncState *
-`, l.tlsPort(), l.user, l.password, l.certificate(t), near, near)
+	rc := mbsyncConfig(t, l, dir, near)
 	sync := func() { t.Helper(); run(t, dir, "mbsync", "-c", rc, "-V", "-a") }
 	c, all := l.connect(t), mails()
 	box := "Gr&APwA3w-e-2023" // Grüße-2023
@@ -97,6 +69,40 @@ SyncState *
 	if after := states(t, c, "INBOX", box); after != farBefore {
 		t.Errorf("the third run changed the server from\n%s\nto\n%s", farBefore, after)
 	}
+}
+
+// mbsyncConfig makes the configuration, and the folder near.
+func mbsyncConfig(t *testing.T, l login, dir, near string) (path string) {
+	t.Helper()
+	if err := os.Mkdir(near, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return write(t, filepath.Join(dir, "mbsyncrc"), `IMAPAccount far
+Host localhost
+Port %s
+User %s
+Pass "%s"
+SSLType IMAPS
+CertificateFile %s
+
+IMAPStore far
+Account far
+
+MaildirStore near
+Path %s/
+Inbox %s/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Remove Both
+Expunge Both
+CopyArrivalDate yes
+SyncState *
+`, l.tlsPort(), l.user, l.password, l.certificate(t), near, near)
 }
 
 // files are the files below dir with their contents.

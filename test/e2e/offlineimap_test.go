@@ -11,29 +11,7 @@ import (
 func clientOfflineIMAP(t *testing.T, l login) {
 	dir := t.TempDir()
 	near := filepath.Join(dir, "mail")
-	rc := write(t, filepath.Join(dir, "rc"), `[general]
-accounts = a
-metadata = %s/meta
-ui = basic
-
-[Account a]
-localrepository = near
-remoterepository = far
-
-[Repository near]
-type = Maildir
-localfolders = %s
-sep = /
-
-[Repository far]
-type = IMAP
-remotehost = localhost
-remoteport = %s
-remoteuser = %s
-remotepass = %s
-ssl = yes
-sslcacertfile = %s
-`, dir, near, l.tlsPort(), l.user, l.password, l.certificate(t))
+	rc := offlineIMAPConfig(t, l, dir, near)
 	sync := func() string {
 		t.Helper()
 		out := run(t, dir, "offlineimap", "-c", rc, "-o")
@@ -72,6 +50,33 @@ sslcacertfile = %s
 	if out := sync(); strings.Contains(out, "Copy message") || strings.Contains(out, "Adding") || strings.Contains(out, "Deleting") {
 		t.Errorf("the third run transferred:\n%s", out)
 	}
+}
+
+func offlineIMAPConfig(t *testing.T, l login, dir, near string) (path string) {
+	t.Helper()
+	return write(t, filepath.Join(dir, "rc"), `[general]
+accounts = a
+metadata = %s/meta
+ui = basic
+
+[Account a]
+localrepository = near
+remoterepository = far
+
+[Repository near]
+type = Maildir
+localfolders = %s
+sep = /
+
+[Repository far]
+type = IMAP
+remotehost = localhost
+remoteport = %s
+remoteuser = %s
+remotepass = %s
+ssl = yes
+sslcacertfile = %s
+`, dir, near, l.tlsPort(), l.user, l.password, l.certificate(t))
 }
 
 // sameTexts compares the bodies alone: offlineimap rewrites header fields.

@@ -48,32 +48,7 @@ func TestFirstStart(t *testing.T) {
 		t.Errorf("the certificate's fingerprint %s is not told:\n%s", fingerprint, s.Log())
 	}
 
-	c, err := raw.Dial(s.Addr, raw.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.Login(m[1], "wrong"); err == nil {
-		t.Error("a wrong password was taken")
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Errorf("after a failed login: %v", err)
-	}
-	if err := c.Login(m[1], m[2]); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is there after the first login: %v", path, err)
-	}
-	var boxes []string
-	if err := c.Do(`LIST "" *`, func(line []byte) { boxes = append(boxes, string(line)) }); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"INBOX", "Drafts", "Sent", "Archive", "Junk", "Trash"} {
-		if !strings.Contains(strings.Join(boxes, "\n"), want) {
-			t.Errorf("%s is not in %q", want, boxes)
-		}
-	}
+	firstLogin(t, s, path, m[1], m[2])
 
 	// The second start keeps account and certificate.
 	before := servedFingerprint(t, s.TLSAddr)
@@ -88,6 +63,42 @@ func TestFirstStart(t *testing.T) {
 		t.Error(err)
 	} else if err := c.Logout(); err != nil {
 		t.Error(err)
+	}
+}
+
+// firstLogin logs in with what the file at path said; then it must be gone.
+func firstLogin(t *testing.T, s *rig.Server, path, name, password string) {
+	t.Helper()
+	c, err := raw.Dial(s.Addr, raw.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login(name, "wrong"); err == nil {
+		t.Error("a wrong password was taken")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("after a failed login: %v", err)
+	}
+	if err := c.Login(name, password); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is there after the first login: %v", path, err)
+	}
+	hasFirstMailboxes(t, c)
+}
+
+func hasFirstMailboxes(t *testing.T, c *raw.Conn) {
+	t.Helper()
+	var boxes []string
+	if err := c.Do(`LIST "" *`, func(line []byte) { boxes = append(boxes, string(line)) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"INBOX", "Drafts", "Sent", "Archive", "Junk", "Trash"} {
+		if !strings.Contains(strings.Join(boxes, "\n"), want) {
+			t.Errorf("%s is not in %q", want, boxes)
+		}
 	}
 }
 

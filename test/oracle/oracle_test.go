@@ -160,6 +160,11 @@ namespace inbox {
   inbox = yes
   separator = /
 }
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service imap-login {
   inet_listener imap {
     address = 127.0.0.1
