@@ -115,3 +115,62 @@ func TestTargets(t *testing.T) {
 		t.Error("an unknown target was taken")
 	}
 }
+
+// TestEventsAreListed: each event that the program logs stands in docs/logs.md.
+func TestEventsAreListed(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../docs/logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "test" || d.Name() == "testdata" || d.Name() == ".git") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if event := loggedEvent(n); event != "" {
+				seen++
+				if !bytes.Contains(doc, []byte("`"+event+"`")) {
+					t.Errorf("%s logs %q, which docs/logs.md doesn't list", path, event)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || seen < 30 {
+		t.Errorf("%d events, %v", seen, err)
+	}
+}
+
+// loggedEvent is the event of a call such as s.log.Info("event", ...).
+func loggedEvent(n ast.Node) string {
+	call, ok := n.(*ast.CallExpr)
+	if !ok || len(call.Args) == 0 {
+		return ""
+	}
+	method, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || !strings.Contains(" Debug Info Warn Error ", " "+method.Sel.Name+" ") {
+		return ""
+	}
+	on, ok := method.X.(*ast.SelectorExpr)
+	if !ok || !strings.EqualFold(on.Sel.Name, "log") {
+		return ""
+	}
+	text, ok := call.Args[0].(*ast.BasicLit)
+	if !ok || text.Kind != token.STRING {
+		return ""
+	}
+	return strings.Trim(text.Value, `"`)
+}

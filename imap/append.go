@@ -46,7 +46,10 @@ func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 	// All that can be refused is refused before the client sends the message.
 	box, err := s.account.MailboxByName(c.dest)
 	if err != nil {
-		return reply{}, tryCreate(err)
+		return reply{}, tryCreate(c.dest, err)
+	}
+	if c.literal.Size == 0 {
+		return reply{}, no(imap.ResponseCodeCannot, "a message of no octets")
 	}
 	upload, err := s.account.NewUpload(c.literal.Size)
 	if err != nil {
@@ -61,17 +64,13 @@ func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 		upload.Abort()
 		return reply{}, err
 	}
-	if c.literal.Size == 0 {
-		upload.Abort()
-		return reply{}, no(imap.ResponseCodeCannot, "a message of no octets")
-	}
 	if err := upload.Close(); err != nil {
 		upload.Abort()
 		return reply{}, err
 	}
 	res, err := s.account.Append(box.ID, []storage.NewMessage{{Upload: upload, Flags: c.flags, Date: c.date}})
 	if err != nil {
-		return reply{}, tryCreate(err)
+		return reply{}, tryCreate(c.dest, err)
 	}
 	return reply{code: appendUID(&res)}, nil
 }
@@ -96,7 +95,7 @@ func receive(upload *storage.Upload, literal *wire.Literal) error {
 		case io.EOF:
 			return nil
 		default:
-			return err
+			return connError{err} // not of the storage
 		}
 	}
 }

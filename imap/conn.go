@@ -3,6 +3,7 @@ package imap
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -129,14 +130,16 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		_ = c.raw.SetReadDeadline(until)
 	}
-	return c.stream.Read(p)
+	n, err := c.stream.Read(p)
+	return n, connFailed(err)
 }
 
 // Write writes for the encoder, each piece with a deadline of its own.
 func (c *conn) Write(p []byte) (int, error) {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(c.srv.o.WriteTimeout))
 	c.writes++
-	return c.stream.Write(p)
+	n, err := c.stream.Write(p)
+	return n, connFailed(err)
 }
 
 // handshake makes the connection a TLS one.
@@ -230,8 +233,21 @@ func (c *conn) close() {
 	_ = c.raw.Close()
 }
 
-func isNetError(err error) bool {
-	var e net.Error
+// A connError is a failure of the connection itself. It is marked where it
+// arises: an error of the storage can hold a system error too.
+type connError struct{ error }
+
+func (e connError) Unwrap() error { return e.error }
+
+func connFailed(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return connError{err}
+}
+
+func isConnError(err error) bool {
+	var e connError
 	return errors.As(err, &e)
 }
 

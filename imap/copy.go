@@ -50,7 +50,7 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	}
 	dest, err := s.account.MailboxByName(c.dest)
 	if err != nil {
-		return reply{}, tryCreate(err)
+		return reply{}, tryCreate(c.dest, err)
 	}
 	if !r.uid {
 		if err := s.allThere(ranges); err != nil {
@@ -82,7 +82,7 @@ func (c *copyCmd) destGone(s *session, err error) error {
 	if _, err := s.account.Mailbox(s.sel.box.ID); err != nil {
 		return err
 	}
-	return tryCreate(err)
+	return tryCreate(c.dest, err)
 }
 
 // allThere refuses a COPY or MOVE by sequence number of messages that were

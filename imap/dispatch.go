@@ -245,8 +245,7 @@ func isReply(err error) bool {
 func ends(err error) error {
 	var bye *byeError
 	var fatal *fatalError
-	if errors.As(err, &bye) || errors.As(err, &fatal) || errors.Is(err, errLogout) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isNetError(err) {
+	if errors.As(err, &bye) || errors.As(err, &fatal) || errors.Is(err, errLogout) || isConnError(err) {
 		return err
 	}
 	return nil

@@ -111,8 +111,8 @@ func asReply(err error) (e *replyError, ok bool) {
 		return &replyError{imap.StatusResponseTypeBad, "", syntax.Error()}, true
 	case errors.As(err, &tooLong):
 		code := imap.ResponseCodeLimit
-		if strings.Contains(tooLong.What, "literal") {
-			code = imap.ResponseCodeTooBig // RFC 7888 §5
+		if strings.HasSuffix(tooLong.What, "literal") {
+			code = imap.ResponseCodeTooBig // a message: RFC 4469 §4.2, RFC 7888 §5
 		}
 		return &replyError{imap.StatusResponseTypeBad, code, tooLong.Error()}, true
 	case errors.As(err, &limit):
@@ -135,11 +135,15 @@ func asReply(err error) (e *replyError, ok bool) {
 	return &replyError{imap.StatusResponseTypeNo, imap.ResponseCodeServerBug, "internal error, see the server's log"}, false
 }
 
-// tryCreate is err as the answer of APPEND, COPY and MOVE: a destination that
-// doesn't exist is the client's to make (RFC 9051 §6.3.12, §6.4.7).
-func tryCreate(err error) error {
-	if errors.Is(err, storage.ErrNoMailbox) {
-		return no(imap.ResponseCodeTryCreate, "no such mailbox")
+// tryCreate is err as the answer of APPEND, COPY and MOVE to a mailbox: one that
+// doesn't exist is the client's to make, if it can have that name (RFC 9051
+// §6.3.12, §6.4.7).
+func tryCreate(name string, err error) error {
+	if !errors.Is(err, storage.ErrNoMailbox) {
+		return err
 	}
-	return err
+	if _, err := storage.MailboxName(name); err != nil {
+		return err
+	}
+	return no(imap.ResponseCodeTryCreate, "no such mailbox")
 }

@@ -154,6 +154,9 @@ func (s *session) challenge(data []byte) ([]byte, error) {
 	}
 	line, err := s.d.Line(maxSASL)
 	if err != nil {
+		if _, known := asReply(err); !known {
+			err = connError{err}
+		}
 		return nil, err
 	}
 	if string(line) == "*" { // RFC 9051 §6.2.2: the client gives up

@@ -1,6 +1,9 @@
 package imap
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+)
 
 // A pattern matches mailbox names as LIST has it (RFC 9051 §6.3.9): "*" stands
 // for anything, "%" for anything without a separator. It is a set of states
@@ -8,7 +11,7 @@ import "math/bits"
 // times that of the pattern over 64, whatever the wildcards.
 type pattern struct {
 	text  []byte
-	inbox bool // ASCII letters are the same in any case
+	inbox bool // the present byte is of INBOX: letters are the same in any case
 }
 
 // maxPattern bounds the bytes of a pattern that can still match a name of 1000
@@ -38,9 +41,10 @@ func (p pattern) endsIn(c byte) bool {
 	return len(p.text) > 0 && p.text[len(p.text)-1] == c
 }
 
-// match reports whether name matches. INBOX matches in any case.
+// match reports whether name matches. INBOX matches in any case, also as the
+// first level of a name.
 func (p pattern) match(name string) bool {
-	p.inbox = name == "INBOX"
+	inbox := name == "INBOX" || strings.HasPrefix(name, "INBOX"+separator)
 	var few [4]uint64 // patterns up to 255 bytes need no memory
 	states := few[:]
 	if n := (len(p.text)+1+63)/64 + 1; n > len(states) {
@@ -49,6 +53,7 @@ func (p pattern) match(name string) bool {
 	states[0] = 1
 	p.skipWildcards(states)
 	for i := 0; i < len(name); i++ {
+		p.inbox = inbox && i < len("INBOX")
 		if !p.step(states, name[i]) {
 			return false
 		}

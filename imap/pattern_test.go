@@ -28,7 +28,8 @@ func TestPattern(t *testing.T) {
 		{"a*c", "a/c", true},
 		{"inbox", "INBOX", true},
 		{"InB%", "INBOX", true},
-		{"inbox/x", "INBOX/x", false},
+		{"inbox/x", "INBOX/x", true}, // storage.MailboxName takes the first level in any case
+		{"inbox/X", "INBOX/x", false},
 		{"sent", "Sent", false},
 		{"", "", true},
 		{"Entwürfe%", "Entwürfe/alt", false},

@@ -75,7 +75,7 @@ func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	must(t, err)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l, false) }()
-	var accounts []*storage.Account
+	house := &scriptHouse{t: t, st: st, log: log}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -83,39 +83,55 @@ func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 			t.Errorf("shutdown: %v", err)
 		}
 		<-served
-		for _, a := range accounts {
-			if findings, err := a.Check(); err != nil || len(findings) > 0 {
-				t.Errorf("check: %v %v", findings, err)
-			}
-		}
-		if findings, err := st.Check(); err != nil || len(findings) > 0 {
-			t.Errorf("check of the store: %v %v", findings, err)
-		}
-		if err := st.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-		if text := log.String(); strings.Contains(text, "imap_panic") || strings.Contains(text, "imap_command_failed") {
-			t.Errorf("the server logged:\n%s", text)
-		}
+		house.close()
 	})
 	return &script.Target{
-		Dial: func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
-		Account: func(name string) (script.Account, error) {
-			credential, err := scriptCredential()
-			if err != nil {
-				return script.Account{}, err
-			}
-			info, err := st.CreateAccount(name, credential)
-			if err != nil {
-				return script.Account{}, err
-			}
-			a, err := st.Account(info.ID)
-			if err != nil {
-				return script.Account{}, err
-			}
-			accounts = append(accounts, a)
-			return script.Account{Login: name, Password: scriptPassword}, nil
-		},
+		Dial:    func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
+		Account: house.account,
+	}
+}
+
+// A scriptHouse is the store behind a transcript's server.
+type scriptHouse struct {
+	t        *testing.T
+	st       *storage.Store
+	log      *scriptLog
+	accounts []*storage.Account
+}
+
+// account makes an account.
+func (h *scriptHouse) account(name string) (script.Account, error) {
+	credential, err := scriptCredential()
+	if err != nil {
+		return script.Account{}, err
+	}
+	info, err := h.st.CreateAccount(name, credential)
+	if err != nil {
+		return script.Account{}, err
+	}
+	a, err := h.st.Account(info.ID)
+	if err != nil {
+		return script.Account{}, err
+	}
+	h.accounts = append(h.accounts, a)
+	return script.Account{Login: name, Password: scriptPassword}, nil
+}
+
+// close looks what the transcript left behind.
+func (h *scriptHouse) close() {
+	for _, a := range h.accounts {
+		if findings, err := a.Check(); err != nil || len(findings) > 0 {
+			h.t.Errorf("check: %v %v", findings, err)
+		}
+	}
+	if findings, err := h.st.Check(); err != nil || len(findings) > 0 {
+		h.t.Errorf("check of the store: %v %v", findings, err)
+	}
+	if err := h.st.Close(); err != nil {
+		h.t.Errorf("close: %v", err)
+	}
+	if text := h.log.String(); strings.Contains(text, "imap_panic") || strings.Contains(text, "imap_command_failed") {
+		h.t.Errorf("the server logged:\n%s", text)
 	}
 }
 

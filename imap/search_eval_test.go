@@ -1,9 +1,16 @@
 package imap
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
+	"nestbox/imap/wire"
+	"nestbox/mail"
 	"nestbox/storage"
 )
 
@@ -114,3 +121,62 @@ func TestCharsets(t *testing.T) {
 		}
 	}
 }
+
+// The signatures are of mail.NormalText: what a header key can match must stand
+// in it, or searches would miss messages.
+func TestHeaderTextIsInNormalText(t *testing.T) {
+	t.Parallel()
+	header := "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= =?iso-8859-1?q?_aus?=\r\n =?utf-8?b?w6TDtg==?= Berlin\r\n" +
+		"From:\t\"J\xfcrgen\" <j@example.org>\r\nX-Empty:\r\nX-Folded: one\r\n\ttwo\r\n  three  \r\n" +
+		"X-Utf8: na\u00efve \u01c5 \u00df\r\nX-Control: a\x01b\x00c\r\nsubject: again\r\n\r\n"
+	p := mail.NewParser()
+	_, err := io.WriteString(p, header+"body\r\n")
+	must(t, err)
+	var text []byte
+	must(t, mail.NormalText(p.Finish(), strings.NewReader(header+"body\r\n"), scopeText, func(piece []byte) bool {
+		text = append(text, piece...)
+		return true
+	}))
+	fields := 0
+	for _, name := range []string{"SUBJECT", "FROM", "X-EMPTY", "X-FOLDED", "X-UTF8", "X-CONTROL"} {
+		mail.HeaderField([]byte(header), name, func(value []byte) bool {
+			fields++
+			if normal := mail.AppendNormalHeader(nil, value); !bytes.Contains(text, normal) {
+				t.Errorf("%s: %q is not in %q", name, normal, text)
+			}
+			return true
+		})
+	}
+	if fields != 7 {
+		t.Errorf("%d fields", fields)
+	}
+}
+
+// A long search tells the client that it goes on, and stops when nobody is
+// there.
+func TestSearchProgress(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	srv := NewServer(Options{})
+	s := &session{srv: srv, c: &conn{srv: srv}, w: wire.NewEncoder(&out), log: slog.New(slog.DiscardHandler)}
+	e := &searcher{s: s, total: 9, done: 4, told: time.Now()}
+	must(t, e.progress())
+	if out.Len() > 0 {
+		t.Errorf("at once: %q", out.String())
+	}
+	e.told = e.told.Add(-tellAfter)
+	must(t, e.progress())
+	must(t, e.progress())
+	if got := out.String(); got != "* OK still searching, 4 of 9 messages done\r\n" {
+		t.Errorf("%q", got)
+	}
+	s.w.Reset(brokenWriter{})
+	e.told = e.told.Add(-tellAfter)
+	if err := e.progress(); err == nil {
+		t.Error("goes on for nobody")
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

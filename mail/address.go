@@ -5,7 +5,7 @@ import "strings"
 // An address of an ENVELOPE. A group begins with one that has only a mailbox,
 // its name, and ends with one that has nothing (RFC 9051 §7.5.2).
 type address struct {
-	name, mailbox, host          string
+	name, route, mailbox, host   string
 	hasName, hasMailbox, hasHost bool
 }
 
@@ -137,17 +137,19 @@ func (l *lexer) skipInto(comment *string) {
 	}
 }
 
-// angle reads "<" [route ":"] local "@" domain ">". The route is dropped.
+// angle reads "<" [route ":"] local "@" domain ">" (RFC 5322 §4.4, obs-route).
 func (l *lexer) angle() address {
 	l.i++
 	l.skip()
+	route := ""
 	if l.i < len(l.s) && l.s[l.i] == '@' {
 		if end := strings.IndexAny(l.s[l.i:], ":>"); end >= 0 && l.s[l.i+end] == ':' {
+			route = strings.Join(strings.Fields(l.s[l.i:l.i+end]), "")
 			l.i += end + 1
 		}
 	}
 	words, _ := l.phrase()
-	a := address{mailbox: concatWords(words), hasMailbox: true, hasHost: true}
+	a := address{route: route, mailbox: concatWords(words), hasMailbox: true, hasHost: true}
 	if l.i < len(l.s) && l.s[l.i] == '@' {
 		l.i++
 		a.host = l.domain(new(string))

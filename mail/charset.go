@@ -1,15 +1,14 @@
 package mail
 
 import (
-	"bytes"
-	"io"
-	"mime"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
 // charset finds a charset by its name; nil for UTF-8 and ASCII, and for one
@@ -20,9 +19,15 @@ func charset(name string) encoding.Encoding {
 	case "", "us-ascii", "ascii", "utf-8", "utf8", "ansi_x3.4-1968":
 		return nil
 	}
+	if name == "hz-gb-2312" { // browsers refuse it, mail has it
+		return simplifiedchinese.HZGB2312
+	}
 	e, err := htmlindex.Get(name)
-	if err != nil {
-		return nil
+	if err != nil { // such as cp437
+		if e, err = ianaindex.MIME.Encoding(name); err != nil {
+			return nil
+		}
+		return e
 	}
 	if n, err := htmlindex.Name(e); err == nil && (n == "utf-8" || n == "replacement") {
 		return nil
@@ -45,26 +50,4 @@ func validUTF8(b []byte) []byte {
 		b = b[n:]
 	}
 	return out
-}
-
-var words = mime.WordDecoder{CharsetReader: func(name string, r io.Reader) (io.Reader, error) {
-	if i := strings.IndexByte(name, '*'); i > 0 { // RFC 2231 §5: a language
-		name = name[:i]
-	}
-	if e := charset(name); e != nil {
-		return e.NewDecoder().Reader(r), nil
-	}
-	b, err := io.ReadAll(r)
-	return bytes.NewReader(validUTF8(b)), err
-}}
-
-// DecodeHeader decodes the encoded words of a header value (RFC 2047) into
-// UTF-8. What can't be decoded stays as it is.
-func DecodeHeader(s string) string {
-	if strings.Contains(s, "=?") {
-		if d, err := words.DecodeHeader(s); err == nil {
-			s = d
-		}
-	}
-	return string(validUTF8([]byte(s)))
 }

@@ -3,7 +3,6 @@ package mail
 import (
 	"bytes"
 	"html"
-	"strings"
 )
 
 // A htmlText takes the tags off HTML that comes in pieces, and leaves text in
@@ -12,6 +11,7 @@ import (
 type htmlText struct {
 	state byte
 	held  []byte // of a tag or an entity, as far as it matters
+	value bool   // in a tag behind "=": a quote begins a value
 	until string // the end tag that ends what is skipped
 }
 
@@ -41,10 +41,33 @@ func (h *htmlText) append(dst, src []byte) []byte {
 			}
 			dst = append(dst, src[i:i+n]...)
 			i += n
+		} else if n := h.passed(src[i:]); n > 0 {
+			i += n - 1
+			continue
 		}
 		dst = h.step(dst, src[i])
 	}
 	return dst
+}
+
+// passed is how much of src is of no matter: of a quoted value, or a tag
+// beyond its name.
+func (h *htmlText) passed(src []byte) int {
+	n := -1
+	switch {
+	case h.state == inQuote:
+		n = bytes.IndexByte(src, '"')
+	case h.state == inQuote1:
+		n = bytes.IndexByte(src, '\'')
+	case h.state == inTag && len(h.held) > 0 && h.held[len(h.held)-1] == ' ' && !h.value:
+		n = bytes.IndexAny(src, "=>")
+	default:
+		return 0
+	}
+	if n < 0 {
+		return len(src)
+	}
+	return n
 }
 
 func (h *htmlText) step(dst []byte, c byte) []byte {
@@ -89,16 +112,26 @@ func (h *htmlText) hold(c byte) {
 
 func (h *htmlText) tag(dst []byte, c byte) []byte {
 	switch {
-	case c == '>':
+	case c == '>' && len(h.held) > 0:
 		return h.endTag(dst)
 	case len(h.held) == 0 && !(c == '/' || c == '!' || c == '?' || 'a' <= c|0x20 && c|0x20 <= 'z'):
 		h.state = inText // a bare "<"
-		return append(dst, '<', c)
-	case c == '"' && len(h.held) > 0 && h.held[0] != '!':
-		h.state = inQuote
-	case c == '\'' && len(h.held) > 0 && h.held[0] != '!':
-		h.state = inQuote1
-	case len(h.held) < maxHeldHTML:
+		return h.append(append(dst, '<'), []byte{c})
+	case c == '"' && h.value:
+		h.state, h.value = inQuote, false
+		return dst
+	case c == '\'' && h.value:
+		h.state, h.value = inQuote1, false
+		return dst
+	}
+	blank := c == ' ' || c == '\t' || c == '\r' || c == '\n'
+	if h.value = c == '=' || h.value && blank; len(h.held) > 0 && h.held[len(h.held)-1] == ' ' {
+		return dst // behind the name
+	}
+	if blank {
+		c = ' '
+	}
+	if len(h.held) < maxHeldHTML {
 		h.held = append(h.held, c)
 		if string(h.held) == "!--" {
 			h.state = inComment
@@ -108,18 +141,19 @@ func (h *htmlText) tag(dst []byte, c byte) []byte {
 }
 
 func (h *htmlText) endTag(dst []byte) []byte {
-	h.state = inText
-	name := strings.ToLower(string(h.held))
-	if i := strings.IndexAny(name, " \t\r\n"); i >= 0 {
-		name = name[:i]
+	h.state, h.value = inText, false
+	for i, c := range h.held {
+		if 'A' <= c && c <= 'Z' {
+			h.held[i] = c + 'a' - 'A'
+		}
 	}
-	name = strings.TrimSuffix(name, "/")
-	switch name {
+	name := bytes.TrimSuffix(bytes.TrimSuffix(h.held, []byte(" ")), []byte("/"))
+	switch string(name) {
 	case "script", "style":
-		h.state, h.until, h.held = inSkipped, "</"+name, h.held[:0]
+		h.state, h.until, h.held = inSkipped, "</"+string(name), h.held[:0]
 		return dst
 	}
-	if inline[strings.TrimPrefix(name, "/")] {
+	if inline[string(bytes.TrimPrefix(name, []byte("/")))] {
 		return dst
 	}
 	return append(dst, ' ')

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -23,14 +24,29 @@ type normalizer struct {
 	n     int
 }
 
-// upper is title case of ASCII, and 0 for what is not a plain character.
-var upper = func() (t [128]byte) {
+// upper is title case of ASCII, a blank for white space, and 0 for other
+// controls, which are left out.
+var upper = func() (t [utf8.RuneSelf]byte) {
 	for c := range t {
 		switch {
 		case 'a' <= c && c <= 'z':
 			t[c] = byte(c - 32)
+		case c == ' ' || '\t' <= c && c <= '\r':
+			t[c] = ' '
 		case c > ' ' && c < 0x7f:
 			t[c] = byte(c)
+		}
+	}
+	return t
+}()
+
+// common holds the normal forms of the characters that most text beyond ASCII
+// is made of: Latin, Greek and Cyrillic. Those with a blank are not in it.
+var common = func() (t [0x500 - utf8.RuneSelf]string) {
+	for i := range t {
+		var z normalizer
+		if s := string(z.decompose(nil, rune(i+utf8.RuneSelf))); strings.IndexByte(s, ' ') < 0 {
+			t[i] = s
 		}
 	}
 	return t
@@ -52,15 +68,8 @@ func (z *normalizer) append(dst, b []byte) []byte {
 			}
 			continue
 		}
-		c := b[0]
-		if c < utf8.RuneSelf {
-			if u := upper[c]; u != 0 {
-				dst = append(dst, u)
-				z.space = false
-			} else {
-				dst = z.blank(dst, c)
-			}
-			b = b[1:]
+		if b[0] < utf8.RuneSelf {
+			dst, b = z.ascii(dst, b)
 			continue
 		}
 		if !utf8.FullRune(b) {
@@ -74,11 +83,33 @@ func (z *normalizer) append(dst, b []byte) []byte {
 	return dst
 }
 
-// blank writes white space, once a run; other controls are left out.
-func (z *normalizer) blank(dst []byte, c byte) []byte {
-	if c != ' ' && (c < '\t' || c > '\r') {
-		return dst
+// ascii appends the normal form of the ASCII that b begins with.
+func (z *normalizer) ascii(dst, b []byte) (out, rest []byte) {
+	dst = slices.Grow(dst, len(b))
+	out = dst[len(dst) : len(dst)+len(b)]
+	n, space := 0, z.space
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			rest = b[i:]
+			break
+		}
+		switch u := upper[c]; {
+		case u > ' ':
+			out[n] = u
+			n++
+			space = false
+		case u == ' ' && !space:
+			out[n] = u
+			n++
+			space = true
+		}
 	}
+	z.space = space
+	return dst[:len(dst)+n], rest
+}
+
+// blank writes white space, once a run.
+func (z *normalizer) blank(dst []byte) []byte {
 	if !z.space {
 		dst = append(dst, ' ')
 		z.space = true
@@ -88,31 +119,44 @@ func (z *normalizer) blank(dst []byte, c byte) []byte {
 
 func (z *normalizer) rune(dst []byte, r rune) []byte {
 	if r < utf8.RuneSelf {
-		return z.append(dst, []byte{byte(r)})
+		dst, _ = z.ascii(dst, []byte{byte(r)})
+		return dst
 	}
+	if i := int(r - utf8.RuneSelf); i < len(common) && common[i] != "" {
+		z.space = false
+		return append(dst, common[i]...)
+	}
+	return z.decompose(dst, r)
+}
+
+// decompose appends the normal form of a character beyond ASCII.
+func (z *normalizer) decompose(dst []byte, r rune) []byte {
 	if unicode.IsSpace(r) {
-		return z.blank(dst, ' ')
+		return z.blank(dst)
 	}
-	z.space = false
 	r = unicode.ToTitle(r)
 	if r < utf8.RuneSelf {
+		z.space = false
 		return append(dst, byte(r))
 	}
 	var buf [utf8.UTFMax]byte
 	n := utf8.EncodeRune(buf[:], r)
 	d := norm.NFKD.Properties(buf[:n]).Decomposition()
 	if d == nil {
+		z.space = false
 		return append(dst, buf[:n]...)
 	}
-	if bytes.IndexByte(d, ' ') < 0 {
-		return append(dst, d...)
-	}
-	for _, c := range d { // such as a spacing accent: blank and accent
-		if c == ' ' {
-			dst = z.blank(dst, c)
-		} else {
-			dst, z.space = append(dst, c), false
+	for len(d) > 0 {
+		r, n := utf8.DecodeRune(d)
+		switch c := unicode.ToTitle(r); {
+		case r == ' ': // such as a spacing accent: blank and accent
+			dst = z.blank(dst)
+		case c < utf8.RuneSelf: // a ligature, a letter in a circle: RFC 5051 would leave them small, so that "fi" wouldn't find them
+			dst, z.space = append(dst, byte(c)), false
+		default:
+			dst, z.space = append(dst, d[:n]...), false
 		}
+		d = d[n:]
 	}
 	return dst
 }

@@ -15,8 +15,8 @@ const (
 	maxDepth      = 100
 	maxParts      = 5000
 	maxHeader     = 256 << 10 // octets of one header that are parsed
-	maxHeaders    = 1 << 20   // octets of the headers of all parts, but
-	minHeader     = 1 << 10   // so many of each in any case
+	maxHeaders    = 2 << 20   // octets of the headers of all parts, but
+	minHeader     = 256       // so many of each in any case
 	maxLine       = 1000      // octets of a line that are looked at for a delimiter
 	maxReferences = 100
 )

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A Record is what is known of a message without reading it: a compact form
@@ -261,18 +262,18 @@ func sortKeys(m *messageHeader, sec *[sections][]byte) (flags byte) {
 	if reply {
 		flags |= recReply
 	}
-	sec[secSubject] = []byte(Normal(subject))
+	sec[secSubject] = sortKey(subject)
 	first := func(values []string) (mailbox, display []byte) {
 		for _, a := range parseAddresses(values) {
 			if !a.hasMailbox || !a.hasHost {
 				continue // a group's begin or end
 			}
-			mailbox = []byte(Normal(a.mailbox))
+			mailbox = sortKey(a.mailbox)
 			name := DecodeHeader(a.name)
 			if strings.TrimSpace(name) == "" {
 				name = a.mailbox + "@" + a.host
 			}
-			return mailbox, []byte(Normal(name))
+			return mailbox, sortKey(name)
 		}
 		return nil, nil
 	}
@@ -280,4 +281,18 @@ func sortKeys(m *messageHeader, sec *[sections][]byte) (flags byte) {
 	sec[secTo], sec[secDisplayTo] = first(m.to)
 	sec[secCc], _ = first(m.cc)
 	return flags
+}
+
+// sortKey is the normal form of s, as far as anything is sorted by it.
+func sortKey(s string) []byte {
+	const most = 1000
+	s = Normal(s)
+	if len(s) > most {
+		n := most
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
+	}
+	return []byte(s)
 }

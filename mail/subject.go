@@ -2,9 +2,7 @@ package mail
 
 import (
 	"crypto/sha256"
-	netmail "net/mail"
 	"strings"
-	"time"
 )
 
 // BaseSubject is the base subject of RFC 5256 §2.1, steps 1 to 6, of a decoded
@@ -16,15 +14,11 @@ func BaseSubject(s string) (base string, reply bool) {
 			s, reply = strings.TrimSpace(s[:len(s)-5]), true
 		}
 		for { // steps 3 to 5
-			if rest, ok := cutLeader(s); ok {
-				s, reply = rest, true
-				continue
-			}
-			rest, ok := cutBlob(s)
-			if !ok || rest == "" {
+			rest, ok := cutLeader(s)
+			if s = rest; !ok {
 				break
 			}
-			s = rest
+			reply = true
 		}
 		// step 6
 		if len(s) < 6 || !strings.EqualFold(s[:5], "[fwd:") || s[len(s)-1] != ']' {
@@ -39,13 +33,17 @@ func hasTrailer(s string) bool {
 	return len(s) >= 5 && strings.EqualFold(s[len(s)-5:], "(fwd)")
 }
 
-// cutLeader removes subj-leader: *subj-blob subj-refwd.
+// cutLeader removes subj-leader, *subj-blob subj-refwd (step 3). Without
+// subj-refwd it removes the blobs as long as something is left (step 4).
 func cutLeader(s string) (string, bool) {
 	rest := s
 	for {
 		next, ok := cutBlob(rest)
 		if !ok {
 			break
+		}
+		if next != "" {
+			s = next
 		}
 		rest = next
 	}
@@ -121,26 +119,4 @@ func hashID(id string) (h Hash) {
 	sum := sha256.Sum256([]byte(id))
 	copy(h[:], sum[:])
 	return h
-}
-
-// ParseDate reads a Date field, in the forms of RFC 5322 §3.3 and §4.3 and
-// some that programs write.
-func ParseDate(s string) (time.Time, bool) {
-	if s = strings.TrimSpace(s); s == "" || len(s) > 200 {
-		return time.Time{}, false
-	}
-	if t, err := netmail.ParseDate(s); err == nil {
-		return t, true
-	}
-	if i := strings.IndexByte(s, '('); i > 0 {
-		s = strings.TrimSpace(s[:i])
-	}
-	for _, layout := range []string{"Mon, 2 Jan 2006 15:04:05 -0700", "Mon, 2 Jan 2006 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05 -0700",
-		"2 Jan 2006 15:04:05", "Mon Jan _2 15:04:05 2006", "Mon Jan _2 15:04:05 MST 2006", "Mon Jan _2 15:04:05 -0700 2006", "Mon, 2-Jan-2006 15:04:05 MST",
-		"Mon, 2 Jan 06 15:04:05 -0700", time.RFC3339, "2006-01-02 15:04:05"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
 }

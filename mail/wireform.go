@@ -81,7 +81,8 @@ func appendAddresses(b []byte, list []address) []byte {
 		a := &list[i]
 		b = append(b, '(')
 		b = appendNString(b, a.name, a.hasName)
-		b = append(b, " NIL "...) // no source routes (RFC 9051 §7.5.2)
+		b = append(b, ' ')
+		b = append(appendNString(b, a.route, a.route != ""), ' ')
 		b = append(appendNString(b, a.mailbox, a.hasMailbox), ' ')
 		b = appendNString(b, a.host, a.hasHost)
 		b = append(b, ')')

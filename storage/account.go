@@ -278,7 +278,7 @@ func (a *Account) create(p profile) (err error) {
 }
 
 func (a *Account) initIndex(tx *bolt.Tx, p profile) error {
-	for _, name := range [][]byte{bucketMeta, bucketChunks, bucketOpen, bucketMailboxes, bucketNames, bucketSubs,
+	for _, name := range [][]byte{bucketMeta, bucketHeads, bucketChunks, bucketOpen, bucketMailboxes, bucketNames, bucketSubs,
 		bucketRows, bucketKept, bucketBlocks, bucketLog, bucketIntents, bucketBlobs, bucketEmails, bucketRecords, bucketThreads} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err

@@ -55,13 +55,7 @@ func (f *files) blob(id BlobID) (*Blob, error) {
 	})
 	if err == nil {
 		// Better now than in the middle of a literal.
-		err = f.viewVolume(b.row.volume, func(tx *bolt.Tx) error {
-			chunks := storedChunks(tx, id)
-			if chunks == nil || chunks.Get(keyChunk(b.row.chunks()-1)) == nil {
-				return fmt.Errorf("%w: blob %d is missing in volume %d", ErrUnavailable, id, b.row.volume)
-			}
-			return nil
-		})
+		err = f.viewVolume(b.row.volume, func(tx *bolt.Tx) error { return b.row.stored(tx, id) })
 	}
 	if err != nil {
 		_ = b.Close() // only unpins
@@ -89,9 +83,18 @@ func (b *Blob) Close() error {
 	return nil
 }
 
-// storedChunks is the bucket of a blob's chunks, nil if there is none.
-func storedChunks(tx *bolt.Tx, id BlobID) *bolt.Bucket {
-	return tx.Bucket(bucketChunks).Bucket(keyBlob(id))
+// stored looks whether a blob's first and last chunk are in its volume.
+func (r *blobRow) stored(tx *bolt.Tx, id BlobID) error {
+	key := keyBlob(id)
+	found := tx.Bucket(bucketHeads).Get(key) != nil
+	if last := r.chunks() - 1; found && last > 0 {
+		chunks := tx.Bucket(bucketChunks).Bucket(key)
+		found = chunks != nil && chunks.Get(keyChunk(last)) != nil
+	}
+	if !found {
+		return fmt.Errorf("%w: blob %d is missing in volume %d", ErrUnavailable, id, r.volume)
+	}
+	return nil
 }
 
 // viewVolume reads a body volume, or mail.db as volume 0.
@@ -127,23 +130,9 @@ func (b *Blob) load(n uint32, size int64) error {
 	}
 	stored := storedBuffers.Get().(*[]byte)
 	defer storedBuffers.Put(stored)
-	err := b.f.viewVolume(b.row.volume, func(tx *bolt.Tx) error {
-		chunks := storedChunks(tx, b.id)
-		if chunks == nil {
-			return fmt.Errorf("%w: blob %d is missing in volume %d", ErrUnavailable, b.id, b.row.volume)
-		}
-		want := keyChunk(n)
-		c := chunks.Cursor()
-		k, v := c.Seek(want)
-		if string(k) != string(want) {
-			return fmt.Errorf("%w: blob %d has no chunk %d", ErrCorrupt, b.id, n)
-		}
-		willNeed(v)
-		*stored = append((*stored)[:0], v...)
-		if _, v = c.Next(); v != nil {
-			willNeed(v) // most readers go on
-		}
-		return nil
+	err := b.f.viewVolume(b.row.volume, func(tx *bolt.Tx) (err error) {
+		*stored, err = copyChunk((*stored)[:0], tx, b.id, n)
+		return err
 	})
 	if err != nil {
 		return err
@@ -152,7 +141,7 @@ func (b *Blob) load(n uint32, size int64) error {
 		b.buf = decodeBuffers.Get().(*[]byte)
 	}
 	b.at = -1
-	if *b.buf, err = decodeChunk((*b.buf)[:0], *stored); err != nil {
+	if *b.buf, err = decodeChunk((*b.buf)[:0], *stored, place{placeBlob, uint64(b.id), n}); err != nil {
 		return fmt.Errorf("blob %d: chunk %d: %w", b.id, n, err)
 	}
 	if int64(len(*b.buf)) != size {
@@ -160,6 +149,29 @@ func (b *Blob) load(n uint32, size int64) error {
 	}
 	b.at = int64(n)
 	return nil
+}
+
+// copyChunk appends the stored form of a chunk to dst.
+func copyChunk(dst []byte, tx *bolt.Tx, id BlobID, n uint32) ([]byte, error) {
+	key := keyBlob(id)
+	if n == 0 {
+		if v := tx.Bucket(bucketHeads).Get(key); v != nil {
+			willNeed(v)
+			return append(dst, v...), nil
+		}
+	} else if chunks := tx.Bucket(bucketChunks).Bucket(key); chunks != nil {
+		want := keyChunk(n)
+		c := chunks.Cursor()
+		if k, v := c.Seek(want); string(k) == string(want) {
+			willNeed(v)
+			dst = append(dst, v...)
+			if _, v := c.Next(); v != nil {
+				willNeed(v) // most readers go on
+			}
+			return dst, nil
+		}
+	}
+	return dst, fmt.Errorf("%w: blob %d has no chunk %d", ErrUnavailable, id, n)
 }
 
 // piece is what there is of the message at off, up to the end of its chunk.
@@ -195,7 +207,12 @@ func (b *Blob) ReadAt(p []byte, off int64) (n int, err error) {
 // transaction while it writes. A message that ends before is
 // io.ErrUnexpectedEOF.
 func (b *Blob) WriteRange(w io.Writer, off, n int64) (written int64, err error) {
-	for written < n {
+	for pieces := 1; written < n; pieces++ {
+		if b.row.size > trimAbove && pieces%trimChunks == 0 {
+			if err := b.f.trim(b.row.volume); err != nil {
+				return written, err
+			}
+		}
 		if off >= b.row.size || off < 0 {
 			return written, io.ErrUnexpectedEOF
 		}

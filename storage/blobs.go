@@ -15,8 +15,11 @@ import (
 // EmailID, octets in chunk 0 u32.
 //
 // Chunk 0 holds the header with the empty line, or its first chunkBytes; the
-// chunks from 1 on hold the rest, chunkBytes each. So a header is read without
-// touching the body, and the chunk of any octet is known without a table.
+// chunks from 1 on hold the rest, chunkBytes each, so that the chunk of any
+// octet is known without a table. The first chunks of all blobs lie side by
+// side in "heads": a listing of a mailbox reads nothing else. The others of a
+// blob have a bucket of their own, so that adding or removing it rewrites none
+// of its neighbours (STORAGE.md §2).
 type blobRow struct {
 	volume uint16
 	refs   uint32
@@ -249,12 +252,16 @@ func (b *blobStore) place(u *Upload) error {
 	return nil
 }
 
+// uploadPages is what a message takes in a volume besides its octets: it
+// begins a page in "chunks", and pages are not filled to the last octet.
+const uploadPages = 2 * 4096
+
 // promised is how many octets the uploads under way may still bring to a
 // volume.
 func (b *blobStore) promised(volume uint16) (octets int64) {
 	for _, u := range b.live {
 		if u.volume == volume {
-			octets += max(0, u.expected()-u.octets)
+			octets += max(0, u.expected()-u.octets) + uploadPages
 		}
 	}
 	return octets
@@ -304,19 +311,29 @@ func (b *blobStore) write(volume uint16, ups []*Upload) error {
 
 // putChunks writes the staged chunks of an upload.
 func putChunks(tx *bolt.Tx, u *Upload) (octets int64, err error) {
-	all := tx.Bucket(bucketChunks)
-	all.FillPercent = fillAppend
-	chunks, err := all.CreateBucketIfNotExists(keyBlob(u.blob))
-	if err != nil {
-		return 0, err
-	}
-	chunks.FillPercent = fillAppend
-	start := 0
-	for i, end := range u.ends {
-		if err := chunks.Put(keyChunk(u.written+uint32(i)), u.stage[start:end]); err != nil {
+	key := keyBlob(u.blob)
+	heads, all := tx.Bucket(bucketHeads), tx.Bucket(bucketChunks)
+	heads.FillPercent, all.FillPercent = fillAppend, fillAppend
+	var chunks *bolt.Bucket
+	n, start := u.written, 0
+	for _, end := range u.ends {
+		v := place{placeBlob, uint64(u.blob), n}.seal(u.stage[start:end:end])
+		switch {
+		case n == 0:
+			err = heads.Put(key, v)
+		case chunks == nil:
+			if chunks, err = all.CreateBucketIfNotExists(key); err != nil {
+				return 0, err
+			}
+			chunks.FillPercent = fillAppend
+			fallthrough
+		default:
+			err = chunks.Put(keyChunk(n), v)
+		}
+		if err != nil {
 			return 0, err
 		}
-		start = end
+		n, start = n+1, end
 	}
 	return int64(len(u.stage)), nil
 }
@@ -371,16 +388,10 @@ func (b *blobStore) find(tx *bolt.Tx, e EmailID) (id BlobID, size int64, ok bool
 		return 0, 0, false
 	}
 	if row.volume == 0 {
-		ok = storedChunks(tx, id) != nil
-	} else {
-		ok = b.f.viewVolume(row.volume, func(tx *bolt.Tx) error {
-			if storedChunks(tx, id) == nil {
-				return ErrUnavailable
-			}
-			return nil
-		}) == nil
+		return id, row.size, row.stored(tx, id) == nil
 	}
-	return id, row.size, ok
+	err = b.f.viewVolume(row.volume, func(tx *bolt.Tx) error { return row.stored(tx, id) })
+	return id, row.size, err == nil
 }
 
 // link counts references to a blob. One without any is listed as open, for

@@ -144,13 +144,13 @@ func TestDamagedChunkIsNotServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := decodeChunk(nil, v); err != nil || len(got) != 6000 {
+	if got, err := decodeChunk(nil, place{}.seal(v), place{}); err != nil || len(got) != 6000 {
 		t.Fatal(len(got), err)
 	}
 	for i := range v {
 		bad := bytes.Clone(v)
 		bad[i] ^= 0x10
-		if got, err := decodeChunk(nil, bad); err == nil {
+		if got, err := decodeChunk(nil, bad, place{}); err == nil {
 			t.Fatalf("octet %d changed: served %d octets", i, len(got))
 		}
 	}

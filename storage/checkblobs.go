@@ -101,7 +101,11 @@ func (c *blobCheck) records(tx *bolt.Tx) {
 	}
 	_ = tx.Bucket(bucketRecords).ForEach(func(k, v []byte) error {
 		first := BlobID(binary.BigEndian.Uint64(k)) * recordsEach
-		data, err := decodeChunk(nil, v)
+		at := placeOfRecords(first)
+		if len(k) > 8 {
+			at = placeOfOwnRecord(first + BlobID(k[8]))
+		}
+		data, err := decodeChunk(nil, v, at)
 		switch {
 		case err != nil:
 			c.find("records from blob %d on: %v", first, err)
@@ -126,13 +130,17 @@ func (c *blobCheck) records(tx *bolt.Tx) {
 // blobs may be there without one.
 func (c *blobCheck) chunks(tx *bolt.Tx, volume uint16, open func(BlobID) bool) (octets int64) {
 	all := tx.Bucket(bucketChunks)
-	_ = all.ForEach(func(k, _ []byte) error {
-		id := BlobID(binary.BigEndian.Uint64(k))
-		row, ok := c.rows[id]
+	belongs := func(k []byte) (id BlobID, row blobRow, ok bool) {
+		id = BlobID(binary.BigEndian.Uint64(k))
+		row, ok = c.rows[id]
 		if ok && row.volume != volume || !ok && !open(id) {
 			c.find("volume %d has chunks of blob %d, which don't belong there", volume, id)
 		}
-		n := uint32(0)
+		return id, row, ok && row.volume == volume
+	}
+	_ = all.ForEach(func(k, _ []byte) error {
+		id, row, ok := belongs(k)
+		n := uint32(1)
 		_ = all.Bucket(k).ForEach(func(k, v []byte) error {
 			octets += int64(len(v))
 			if len(v) < chunkHeader || binary.BigEndian.Uint32(k) != n {
@@ -141,10 +149,15 @@ func (c *blobCheck) chunks(tx *bolt.Tx, volume uint16, open func(BlobID) bool) (
 			n++
 			return nil
 		})
-		if ok && row.volume == volume {
-			if n != row.chunks() {
-				c.find("blob %d has %d chunks, not %d", id, n, row.chunks())
-			}
+		if ok && n != row.chunks() {
+			c.find("blob %d has %d chunks, not %d", id, n, row.chunks())
+		}
+		return nil
+	})
+	_ = tx.Bucket(bucketHeads).ForEach(func(k, v []byte) error {
+		octets += int64(len(v))
+		id, row, ok := belongs(k)
+		if ok && (row.chunks() == 1 || all.Bucket(k) != nil) {
 			delete(c.rows, id)
 		}
 		return nil

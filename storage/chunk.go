@@ -16,8 +16,10 @@ import (
 //
 //	codec u8, key id u8 (0: not encrypted), CRC-32C u32, data
 //
-// The checksum covers codec, key id and data. It is ours because bbolt's data
-// pages have none: what fails it is ErrCorrupt and is never given out.
+// The checksum covers the chunk's place, codec, key id and data. It is ours
+// because bbolt's data pages have none: what fails it is ErrCorrupt and is
+// never given out, and neither is a chunk that a damaged page shows in the
+// place of another.
 const (
 	codecRaw byte = iota
 	codecZstd
@@ -83,7 +85,36 @@ func (c *compressors) decoder() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, opts...)
 }
 
-// encode appends the chunk of src to dst.
+// A place is where a chunk lies.
+type place struct {
+	kind byte
+	id   uint64
+	n    uint32
+}
+
+const (
+	placeBlob       byte = iota + 1 // BlobID, number of the chunk
+	placeRecords                    // key of the block, 0 or 1 + slot of a record of its own
+	placeSignatures                 // number of the block, row
+)
+
+// sum is the checksum of the chunk v in this place.
+func (at place) sum(v []byte) uint32 {
+	var b [15]byte
+	b[0] = at.kind
+	binary.LittleEndian.PutUint64(b[1:], at.id)
+	binary.LittleEndian.PutUint32(b[9:], at.n)
+	copy(b[13:], v[:2])
+	return crc32.Update(crc32.Checksum(b[:], castagnoli), castagnoli, v[chunkHeader:])
+}
+
+// seal completes the chunk v for this place.
+func (at place) seal(v []byte) []byte {
+	binary.LittleEndian.PutUint32(v[2:], at.sum(v))
+	return v
+}
+
+// encode appends the chunk of src to dst. It is to be sealed.
 func (c *compressors) encode(dst, src []byte) ([]byte, error) {
 	start := len(dst)
 	dst = slices.Grow(dst, chunkHeader+len(src)+64)
@@ -101,7 +132,6 @@ func (c *compressors) encode(dst, src []byte) ([]byte, error) {
 	if len(dst)-start-chunkHeader >= len(src)-len(src)/worthwhile {
 		dst = append(append(dst[:start], codecRaw, 0, 0, 0, 0, 0), src...)
 	}
-	sumChunk(dst[start:])
 	return dst, nil
 }
 
@@ -122,14 +152,11 @@ func (c *compressors) decode(dst, data []byte) ([]byte, error) {
 }
 
 // encodeS2 appends the chunk of src to dst in S2: larger than zstd, and read
-// several times as fast.
+// several times as fast. It is to be sealed.
 func encodeS2(dst, src []byte) []byte {
-	start := len(dst)
 	dst = slices.Grow(dst, chunkHeader+s2.MaxEncodedLen(len(src)))
 	dst = append(dst, codecS2, 0, 0, 0, 0, 0)
-	dst = dst[:len(dst)+len(s2.Encode(dst[len(dst):cap(dst)], src))]
-	sumChunk(dst[start:])
-	return dst
+	return dst[:len(dst)+len(s2.Encode(dst[len(dst):cap(dst)], src))]
 }
 
 func decodeS2(dst, data []byte) ([]byte, error) {
@@ -145,15 +172,9 @@ func decodeS2(dst, data []byte) ([]byte, error) {
 	return dst[:len(dst)+len(out)], nil
 }
 
-func chunkSum(v []byte) uint32 {
-	return crc32.Update(crc32.Checksum(v[:2], castagnoli), castagnoli, v[chunkHeader:])
-}
-
-func sumChunk(v []byte) { binary.LittleEndian.PutUint32(v[2:], chunkSum(v)) }
-
-// decodeChunk appends what the chunk v stands for to dst.
-func decodeChunk(dst, v []byte) ([]byte, error) {
-	if len(v) < chunkHeader || binary.LittleEndian.Uint32(v[2:]) != chunkSum(v) {
+// decodeChunk appends what the chunk v in the given place stands for to dst.
+func decodeChunk(dst, v []byte, at place) ([]byte, error) {
+	if len(v) < chunkHeader || binary.LittleEndian.Uint32(v[2:]) != at.sum(v) {
 		return dst, fmt.Errorf("%w: chunk of %d octets", ErrCorrupt, len(v))
 	}
 	if v[1] != 0 {

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -78,7 +80,7 @@ func (f *files) header(dst []byte, id BlobID, c *headerCopy, stored []byte) ([]b
 		}
 		return f.readHeader(dst, id, size)
 	}
-	dst, err := decodeChunk(dst, stored[c.start:c.end])
+	dst, err := decodeChunk(dst, stored[c.start:c.end], place{kind: placeBlob, id: uint64(id)})
 	if err != nil {
 		return dst, fmt.Errorf("blob %d: header: %w", id, err)
 	}
@@ -108,18 +110,18 @@ func (f *files) readHeader(dst []byte, id BlobID, size int64) ([]byte, error) {
 func (f *files) copyHeaders(blobs []BlobID, stored []byte, copies []headerCopy) ([]byte, error) {
 	var others []uint16
 	err := f.viewVolume(0, func(tx *bolt.Tx) error {
-		rows, chunks := tx.Bucket(bucketBlobs), tx.Bucket(bucketChunks)
+		rows, heads := newFinder(tx, bucketBlobs), newFinder(tx, bucketHeads)
 		for j, id := range blobs {
 			c := &copies[j]
 			*c = headerCopy{start: len(stored), end: len(stored)}
-			row, err := decodeBlobRow(rows.Get(keyBlob(id)))
+			row, err := decodeBlobRow(rows.find(id))
 			if err != nil {
 				continue
 			}
 			c.row, c.found = row, true
 			switch {
 			case row.volume == 0:
-				stored = copyHeader(stored, chunks, id, c)
+				stored = c.copy(stored, heads, id)
 			case !slices.Contains(others, row.volume):
 				others = append(others, row.volume)
 			}
@@ -131,10 +133,10 @@ func (f *files) copyHeaders(blobs []BlobID, stored []byte, copies []headerCopy) 
 	}
 	for _, volume := range others {
 		err := f.viewVolume(volume, func(tx *bolt.Tx) error {
-			chunks := tx.Bucket(bucketChunks)
+			heads := newFinder(tx, bucketHeads)
 			for j, id := range blobs {
 				if c := &copies[j]; c.found && c.row.volume == volume {
-					stored = copyHeader(stored, chunks, id, c)
+					stored = c.copy(stored, heads, id)
 				}
 			}
 			return nil
@@ -146,15 +148,38 @@ func (f *files) copyHeaders(blobs []BlobID, stored []byte, copies []headerCopy) 
 	return stored, nil
 }
 
-func copyHeader(stored []byte, chunks *bolt.Bucket, id BlobID, c *headerCopy) []byte {
+func (c *headerCopy) copy(stored []byte, heads *finder, id BlobID) []byte {
 	c.start = len(stored)
 	if len(stored) < headerBuffer {
-		if b := chunks.Bucket(keyBlob(id)); b != nil {
-			v := b.Get(keyChunk(0))
-			willNeed(v)
-			stored = append(stored, v...)
-		}
+		v := heads.find(id)
+		willNeed(v)
+		stored = append(stored, v...)
 	}
 	c.end = len(stored)
 	return stored
+}
+
+// A finder looks up blobs by their ids. Neighbours in ascending order cost
+// next to nothing, and none costs an allocation.
+type finder struct {
+	c    *bolt.Cursor
+	k, v []byte
+	want [8]byte
+}
+
+func newFinder(tx *bolt.Tx, bucket []byte) *finder { return &finder{c: tx.Bucket(bucket).Cursor()} }
+
+// find is the value of id, nil if there is none.
+func (f *finder) find(id BlobID) []byte {
+	binary.BigEndian.PutUint64(f.want[:], uint64(id))
+	if f.k != nil && bytes.Compare(f.k, f.want[:]) < 0 {
+		f.k, f.v = f.c.Next()
+	}
+	if !bytes.Equal(f.k, f.want[:]) {
+		f.k, f.v = f.c.Seek(f.want[:])
+	}
+	if !bytes.Equal(f.k, f.want[:]) {
+		return nil
+	}
+	return f.v
 }

@@ -336,7 +336,7 @@ func (x *searchIndex) write(f *files, s *signatureBlock) error {
 				if err != nil {
 					return err
 				}
-				if err := block.Put([]byte{byte(n)}, v); err != nil {
+				if err := block.Put([]byte{byte(n)}, place{placeSignatures, s.number, uint32(n)}.seal(v)); err != nil {
 					return err
 				}
 			}
@@ -398,7 +398,7 @@ func (x *searchIndex) candidates(f *files, block uint64, slices []uint32) (set b
 			}
 			for _, n := range slices {
 				v := b.Get([]byte{byte(n / rowSlices)})
-				if *buf, err = decodeChunk((*buf)[:0], v); err == nil && len(*buf) != sliceRowBytes {
+				if *buf, err = decodeChunk((*buf)[:0], v, place{placeSignatures, block, n / rowSlices}); err == nil && len(*buf) != sliceRowBytes {
 					err = ErrCorrupt
 				}
 				if err != nil {

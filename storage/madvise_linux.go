@@ -4,6 +4,7 @@ import (
 	"os"
 	"unsafe"
 
+	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,4 +21,14 @@ func willNeed(v []byte) {
 	// The pages that v lies in are all part of the map.
 	pages := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(&v[0]), -int(before))), len(v)+int(before))
 	_ = unix.Madvise(pages, unix.MADV_WILLNEED) // advice
+}
+
+// dropPages gives the pages of the transaction's file back to the page cache.
+// The transaction keeps the map from going away meanwhile.
+func dropPages(tx *bolt.Tx) {
+	data, size := tx.DB().Info().Data, tx.Size()
+	if data == 0 || size <= 0 {
+		return
+	}
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, data, uintptr(size), unix.MADV_DONTNEED) // advice
 }

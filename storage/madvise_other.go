@@ -2,4 +2,8 @@
 
 package storage
 
+import bolt "go.etcd.io/bbolt"
+
 func willNeed([]byte) {}
+
+func dropPages(*bolt.Tx) {}

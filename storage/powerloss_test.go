@@ -120,6 +120,9 @@ func recordWork(t *testing.T, random *rand.Rand) (r *recorder, clean string, wor
 	if err := os.CopyFS(clean, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Remove(filepath.Join(clean, "reserve")); err != nil { // large, and nothing in it
+		t.Fatal(err)
+	}
 
 	r = &recorder{dir: filepath.Join(dir, accountsFolder, string(info.ID))}
 	if st, err = Open(dir, Options{Version: "test", hooks: r.hooks()}); err != nil {

@@ -198,7 +198,7 @@ func (w *powerWorker) append(name string) (string, func() error) {
 		w.serial++
 		size := 100 + w.random.IntN(3000)
 		if w.random.IntN(20) == 0 {
-			size = stagedMax + w.random.IntN(stagedMax) // goes to the disk before Append
+			size = stagedMax + w.random.IntN(stagedMax/4) // goes to the disk before Append
 		}
 		texts = append(texts, w.text(size))
 		flags = append(flags, [][]imap.Flag{nil, {imap.FlagSeen}, {"kw1", imap.FlagFlagged}}[w.random.IntN(3)])

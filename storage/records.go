@@ -27,6 +27,12 @@ func keyRecords(id BlobID) []byte { return keyBlob(id / recordsEach) }
 
 func keyOwnRecord(id BlobID) []byte { return append(keyRecords(id), byte(id%recordsEach)) }
 
+func placeOfRecords(id BlobID) place { return place{kind: placeRecords, id: uint64(id / recordsEach)} }
+
+func placeOfOwnRecord(id BlobID) place {
+	return place{placeRecords, uint64(id / recordsEach), 1 + uint32(id%recordsEach)}
+}
+
 // putRecord puts a record into its block in place of the one before; an empty
 // one is only taken out.
 func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
@@ -35,7 +41,7 @@ func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
 	key, slot := keyRecords(id), byte(id%recordsEach)
 	var data []byte
 	if v := blocks.Get(key); v != nil {
-		old, err := decodeChunk(nil, v)
+		old, err := decodeChunk(nil, v, placeOfRecords(id))
 		if err != nil {
 			// The records can be made again from the blobs, as they are when
 			// they are read; new mail must not fail for it.
@@ -50,7 +56,7 @@ func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
 	}
 	switch {
 	case len(rec) > ownRecord:
-		if err := blocks.Put(keyOwnRecord(id), encodeS2(nil, rec)); err != nil {
+		if err := blocks.Put(keyOwnRecord(id), placeOfOwnRecord(id).seal(encodeS2(nil, rec))); err != nil {
 			return err
 		}
 	default:
@@ -64,7 +70,7 @@ func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
 	if len(data) == 0 {
 		return blocks.Delete(key)
 	}
-	return blocks.Put(key, encodeS2(nil, data))
+	return blocks.Put(key, placeOfRecords(id).seal(encodeS2(nil, data)))
 }
 
 func appendRecord(data []byte, slot byte, rec mail.Record) []byte {
@@ -122,7 +128,7 @@ func (f *files) records(blobs []BlobID, fn func(i int, rec mail.Record) bool) (e
 		for _, c := range copies[:n] {
 			*data = (*data)[:0]
 			if c.end > start {
-				if *data, err = decodeChunk(*data, (*stored)[start:c.end]); err != nil {
+				if *data, err = decodeChunk(*data, (*stored)[start:c.end], place{kind: placeRecords, id: uint64(c.block)}); err != nil {
 					f.a.st.log.Error("records_unreadable", "account", string(f.a.id), "block", uint64(c.block), "error", err)
 				}
 			}
@@ -196,7 +202,7 @@ func (f *files) ownRecord(id BlobID) (rec mail.Record, err error) {
 	if err != nil || len(stored) == 0 {
 		return nil, err
 	}
-	return decodeChunk(nil, stored)
+	return decodeChunk(nil, stored, placeOfOwnRecord(id))
 }
 
 // parse makes a blob's record from its bytes.

@@ -17,9 +17,14 @@ package storage
 //	         "volume"      u16   0 for mail.db
 //	         "counter"     u64   number of commits
 //	         "blob"        u64   highest BlobID ever given out, as far as this file knows
-//	chunks   BlobID u64 -> bucket of chunk number u32 -> chunk (chunk.go)
+//	heads    BlobID u64 -> chunk 0 (chunk.go): the header
+//	chunks   BlobID u64 -> bucket of chunk number u32 -> chunk: the rest, if any
 //	open     BlobID u64 -> ""    blobs whose chunks are there and whose row in
 //	                             blobs may not be: looked up at open, freed if so
+//
+// In body volumes only:
+//
+//	meta     "index"       u64   mail.db's counter when the volume was last written
 //
 // In mail.db only:
 //
@@ -30,6 +35,7 @@ package storage
 //	         "journal"   u64   epoch: journal records of earlier epochs are in mail.db
 //	         "secret"    32 random bytes, key of EMAILID
 //	         "volumes"   u16 volume, u64 counter last seen, repeated
+//	         "bodies"    u64   octets in heads and chunks
 //	         "profile"   the account's name, addresses and settings, copied from
 //	                     system.db so that it can be made anew: tagged fields (row.go)
 //	mailboxes  MailboxID        -> tagged fields (mailbox_row.go)
@@ -44,14 +50,19 @@ package storage
 //	                               logGone hi: UIDs from UID to hi (u32) were all expunged
 //	intents    Space            -> work that spans transactions and is undone or
 //	                               finished at open (intent.go)
-//	blobs      BlobID u64       -> volume u16, references u32, size u40, EmailID
+//	open       also of blobs without references (""), and of blobs that are
+//	           removed and whose bytes are still in a volume (volume u16)
+//	blobs      BlobID u64       -> volume u16, references u32, size u40, EmailID,
+//	                               octets in chunk 0 u32 (blobs.go)
 //	emails     EmailID          -> BlobID u64
 //	records    BlobID/16 u64    -> block of records (records.go)
+//	           BlobID/16 u64, BlobID%16 u8 -> a large record
 //	threads    mail.Hash        -> ThreadID u64, also for ids only referenced
 const formatVersion = 1
 
 var (
 	bucketMeta      = []byte("meta")
+	bucketHeads     = []byte("heads")
 	bucketChunks    = []byte("chunks")
 	bucketOpen      = []byte("open")
 	bucketMailboxes = []byte("mailboxes")

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"slices"
 	"sync"
@@ -182,7 +181,10 @@ func (u *Upload) flush() (err error) {
 				return err
 			}
 		}
-		return f.blobs.write(u.volume, []*Upload{u})
+		if err := f.blobs.write(u.volume, []*Upload{u}); err != nil || u.octets < trimAbove {
+			return err
+		}
+		return f.trim(u.volume)
 	})
 }
 
@@ -305,21 +307,20 @@ func (b *blobStore) drop(u *Upload) error {
 // freeChunks removes a blob's chunks from a volume, and from its open blobs.
 func freeChunks(tx *bolt.Tx, id BlobID) (octets int64, err error) {
 	key := keyBlob(id)
-	if err := tx.Bucket(bucketOpen).Delete(key); err != nil {
+	heads, all := tx.Bucket(bucketHeads), tx.Bucket(bucketChunks)
+	octets = int64(len(heads.Get(key)))
+	if err := errors.Join(tx.Bucket(bucketOpen).Delete(key), heads.Delete(key)); err != nil {
 		return 0, err
 	}
-	chunks := storedChunks(tx, id)
+	chunks := all.Bucket(key)
 	if chunks == nil {
-		return 0, nil
+		return octets, nil
 	}
 	err = chunks.ForEach(func(_, v []byte) error {
 		octets += int64(len(v))
 		return nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("blob %d: %w", id, err)
-	}
-	return octets, tx.Bucket(bucketChunks).DeleteBucket(key)
+	return octets, errors.Join(err, all.DeleteBucket(key))
 }
 
 // Size is the number of octets so far.

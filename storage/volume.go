@@ -174,7 +174,7 @@ func (v *volume) inspect(tx *bolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	b := v.vs.b
 	switch {
-	case meta == nil || tx.Bucket(bucketChunks) == nil || tx.Bucket(bucketOpen) == nil:
+	case meta == nil || tx.Bucket(bucketHeads) == nil || tx.Bucket(bucketChunks) == nil || tx.Bucket(bucketOpen) == nil:
 		v.refused = fmt.Errorf("%w: %s: not a nestbox volume", ErrUnavailable, v.path)
 	case getUint16(meta, "min_reader") > formatVersion:
 		v.refused = fmt.Errorf("%w: %w", ErrUnavailable, &FormatError{File: v.path, MinReader: int(getUint16(meta, "min_reader")), Known: formatVersion})
@@ -241,7 +241,7 @@ func createVolume(b *blobStore, n uint16, path string) error {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketChunks, bucketOpen} {
+		for _, name := range [][]byte{bucketMeta, bucketHeads, bucketChunks, bucketOpen} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}

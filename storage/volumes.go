@@ -193,7 +193,7 @@ func (vs *volumes) fits(n uint16, octets int64) bool {
 	if err != nil {
 		return false
 	}
-	octets += vs.b.promised(n)
+	octets += vs.b.promised(n) + uploadPages
 	limit := volumeLimit(&vs.b.f.a.st.opts)
 	return size+octets+octets/16+min(2*allocStep, limit/4) <= limit
 }

@@ -214,6 +214,9 @@ func (a *Account) quietWork() {
 			return
 		}
 	}
+	if a.writer.quiet() {
+		a.trimAll()
+	}
 }
 
 func (a *Account) quietStep() (more bool, err error) {

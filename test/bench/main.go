@@ -30,7 +30,7 @@ type options struct {
 	connections, idle    int
 	big                  int
 	gate                 float64
-	dir                  string
+	dir, binary          string
 	addr, tlsAddr, names string
 	pass                 string
 	process, users       int
@@ -51,6 +51,7 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.big, "big", 50<<20-1000, "bytes of the big message")
 	f.Float64Var(&o.gate, "gate", 0, "fail if nestbox is behind the best Dovecot by more than this factor in any row (0.5: half as fast)")
 	f.StringVar(&o.dir, "dir", "", "folder for the servers' data (a temporary one)")
+	f.StringVar(&o.binary, "binary", "", "nestbox to measure (built from this tree)")
 	f.IntVar(&o.users, "users", 16, "users on each server")
 	f.StringVar(&o.addr, "addr", "", "address of a server that runs already, for the column \"other\"")
 	f.StringVar(&o.tlsAddr, "tls-addr", "", "its address with TLS")
@@ -157,7 +158,7 @@ func makeServers(o options) (servers []server, err error) {
 		case "other":
 			continue
 		case "nestbox":
-			s, err = newNestbox(o.dir, o.users)
+			s, err = newNestbox(o.dir, o.binary, o.users)
 		case "maildir", "mdbox", "sdbox":
 			s, err = newDovecot(filepath.Join(o.dir, "dovecot"), name, o.users)
 		default:

@@ -44,10 +44,12 @@ type nestboxServer struct {
 	running *rig.Server
 }
 
-func newNestbox(dir string, users int) (*nestboxServer, error) {
-	binary, err := rig.Build(dir)
-	if err != nil {
-		return nil, err
+// newNestbox takes a binary, or builds one.
+func newNestbox(dir, binary string, users int) (_ *nestboxServer, err error) {
+	if binary == "" {
+		if binary, err = rig.Build(dir); err != nil {
+			return nil, err
+		}
 	}
 	return &nestboxServer{nestbox: rig.Nestbox{Binary: binary, Data: filepath.Join(dir, "nestbox-data")}, users: users}, nil
 }

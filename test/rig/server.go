@@ -22,7 +22,7 @@ type Nestbox struct {
 	Data   string
 	Runner []string // what runs the binary, such as qemu-arm-static; none: it runs itself
 	Env    []string // more settings, "KEY=value"
-	// StartTime bounds how long Start waits for the greeting; 0: 20 s.
+	// StartTime bounds how long Start waits; 0: 20 s.
 	StartTime time.Duration
 }
 
@@ -82,13 +82,18 @@ type Server struct {
 
 // A Log collects what a process prints.
 type Log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu      sync.Mutex
+	b       bytes.Buffer
+	changed chan struct{} // closed at the next Write, if somebody waits
 }
 
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
 	return l.b.Write(p)
 }
 
@@ -98,10 +103,20 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
+// has reports whether text was printed; if not, changed tells when to ask again.
+func (l *Log) has(text string) (yes bool, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changed == nil {
+		l.changed = make(chan struct{})
+	}
+	return bytes.Contains(l.b.Bytes(), []byte(text)), l.changed
+}
+
 // exitTryAgain is how a server ends that finds its port in use.
 const exitTryAgain = 75
 
-// Start starts the server on free ports and waits for its greetings. args are
+// Start starts the server on free ports and waits until it is ready. args are
 // added to the command line.
 func (n *Nestbox) Start(args ...string) (*Server, error) {
 	for try := 1; ; try++ {
@@ -131,7 +146,7 @@ func (n *Nestbox) start(args []string) (*Server, error) {
 		s.err = s.cmd.Wait()
 		close(s.done)
 	}()
-	if err := s.awaitGreetings(); err != nil {
+	if err := s.awaitStart(); err != nil {
 		return nil, errors.Join(fmt.Errorf("nestbox serve: %w\n%s", err, s.Log()), s.Kill())
 	}
 	return s, nil
@@ -152,30 +167,37 @@ func FreePorts() (first, second string, err error) {
 	return first, second, errors.Join(a.Close(), b.Close())
 }
 
-// awaitGreetings returns when both ports answer, or the process has ended.
-func (s *Server) awaitGreetings() error {
+// started is the event that the server logs when it is ready (docs/logs.md).
+const started = "event=server_started"
+
+// awaitStart returns when the server says that it is ready and both ports
+// greet, or with the error of its end.
+func (s *Server) awaitStart() error {
 	limit := s.StartTime
 	if limit == 0 {
 		limit = 20 * time.Second
 	}
 	deadline := time.After(limit)
-	for _, listener := range []struct {
-		addr string
-		tls  bool
-	}{{s.Addr, false}, {s.TLSAddr, true}} {
-		for {
-			c, err := raw.Dial(listener.addr, raw.Options{TLS: listener.tls, Timeout: limit})
-			if err == nil {
-				_ = c.Close()
-				break
-			}
-			select {
-			case <-s.done:
-				return fmt.Errorf("ended: %w", s.err)
-			case <-deadline:
-				return fmt.Errorf("no greeting within %v: %w", limit, err)
-			case <-time.After(5 * time.Millisecond): // dial again
-			}
+	for {
+		ready, changed := s.log.has(started)
+		if ready {
+			break
+		}
+		select {
+		case <-changed:
+		case <-s.done:
+			return fmt.Errorf("ended: %w", s.err)
+		case <-deadline:
+			return fmt.Errorf("not ready within %v", limit)
+		}
+	}
+	for addr, tls := range map[string]bool{s.Addr: false, s.TLSAddr: true} {
+		c, err := raw.Dial(addr, raw.Options{TLS: tls, Timeout: limit})
+		if err != nil {
+			return err
+		}
+		if err := c.Close(); err != nil && !tls { // TLS complains of a peer that is gone
+			return err
 		}
 	}
 	return nil

@@ -1,0 +1,42 @@
+# What people run by hand. .ci/run is the whole; `go run . serve` and
+# `go test ./...` need no make.
+
+.PHONY: build test docs fuzz bench bench-quick oracle crash corpus release ci
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o nestbox .
+
+test:
+	go test ./...
+
+# The documents that are printed from tables in the code.
+docs:
+	go run . docs markdown > docs/cli.md
+	go test ./config -run Reference -update
+	UPDATE=1 go test ./imap -run ExtensionsDoc
+
+# The portable transcripts against Debian's Dovecot.
+oracle:
+	NESTBOX_ORACLE=1 go test -count=1 ./test/oracle -v
+
+# nestbox and Dovecot side by side; root, dovecot-core, dovecot-imapd.
+bench:
+	go run ./test/bench
+
+bench-quick:
+	go run ./test/bench -quick
+
+# The long forms of tests that have a short form in `go test ./...`.
+crash:
+	go test -count=1 ./test/crash -rounds 100 -timeout 30m
+	go test -count=1 ./storage -run PowerLoss -power-states 5000 -timeout 30m
+
+corpus:
+	go test -count=1 ./test/e2e/corpus -full -timeout 30m
+
+# All binaries, held to their size gates, into dist/.
+release:
+	go run ./build
+
+ci:
+	.ci/run
