@@ -173,8 +173,11 @@ func (s *session) answerError(r *request, err error) error {
 		return s.w.Flush()
 	}
 	e, known := asReply(err)
-	if !known {
+	switch {
+	case !known:
 		s.log.Error("imap_command_failed", "command", r.name(), "error", err)
+	case isTrouble(err):
+		s.log.Warn("imap_command_refused", "command", r.name(), "error", err)
 	}
 	s.status(r.tag, e.kind, string(e.code), e.text)
 	return s.w.Flush()

@@ -95,6 +95,12 @@ var storageReplies = []struct {
 	{auth.ErrBadLogin, imap.ResponseCodeAuthenticationFailed},
 }
 
+// isTrouble reports whether err is the machine's fault, and for the log.
+func isTrouble(err error) bool {
+	return errors.Is(err, storage.ErrDiskFull) || errors.Is(err, storage.ErrReadOnly) ||
+		errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCorrupt)
+}
+
 // asReply turns any error of a command into the tagged line that answers it.
 // ok is false for an error that nobody foresaw; it is logged, and the client
 // is told no more than that it happened.
@@ -129,7 +135,8 @@ func asReply(err error) (e *replyError, ok bool) {
 	}
 	for _, known := range storageReplies {
 		if errors.Is(err, known.err) {
-			return &replyError{imap.StatusResponseTypeNo, known.code, err.Error()}, true
+			// Paths and what the system said are for the log.
+			return &replyError{imap.StatusResponseTypeNo, known.code, known.err.Error()}, true
 		}
 	}
 	return &replyError{imap.StatusResponseTypeNo, imap.ResponseCodeServerBug, "internal error, see the server's log"}, false

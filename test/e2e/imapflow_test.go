@@ -22,7 +22,7 @@ func clientImapflow(t *testing.T, l login) {
 		}
 		write(t, filepath.Join(dir, "package.json"), "{}")
 		if out, err := try(t, dir, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "imapflow@"+imapflowVersion); err != nil {
-			missing(t, "npm can't install imapflow: %v\n%s", err, out)
+			t.Skipf("npm can't install imapflow: %v\n%s", err, out)
 		}
 	}
 	text, err := os.ReadFile(filepath.Join("testdata", "imapflow_session.mjs"))
