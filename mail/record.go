@@ -271,7 +271,7 @@ func sortKeys(m *messageHeader, sec *[sections][]byte) (flags byte) {
 			mailbox = sortKey(a.mailbox)
 			name := DecodeHeader(a.name)
 			if strings.TrimSpace(name) == "" {
-				name = a.mailbox + "@" + a.host
+				name = strings.TrimSuffix(a.mailbox+"@"+a.host, "@")
 			}
 			return mailbox, sortKey(name)
 		}

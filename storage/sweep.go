@@ -213,6 +213,7 @@ func (b *blobStore) sweepVolumes() (more bool, err error) {
 			return true, err
 		}
 	}
+	b.volumes.lookAtNewest()
 	for _, v := range b.volumes.markedNow() {
 		if err := b.sweepMarked(v); err != nil && !errors.Is(err, ErrUnavailable) {
 			return true, err

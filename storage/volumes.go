@@ -36,7 +36,8 @@ type volumes struct {
 	rest   *time.Timer
 
 	// Of the writer's goroutine.
-	looked bool // the last volume's highest blob was taken into account
+	looked   bool // the last volume's highest blob was taken into account
+	searched bool // the newest were opened once
 }
 
 func (vs *volumes) path(n uint16) string {
@@ -155,6 +156,18 @@ func (vs *volumes) lookAtLast() error {
 	vs.b.next = max(vs.b.next, state.highest)
 	vs.looked = true
 	return nil
+}
+
+// lookAtNewest opens the volumes that uploads were under way in when the
+// account was last open, so that what a crash left in them is found. What is
+// left in an older one, which is rare, is found when somebody reads there.
+func (vs *volumes) lookAtNewest() {
+	for n := vs.last; n > 0 && n+2 > vs.last && !vs.searched; n-- {
+		if v, err := vs.get(n); err == nil {
+			_, _ = v.state() // a bad one is logged, and reported to its readers
+		}
+	}
+	vs.searched = true
 }
 
 // room is the volume for a body of so many octets: the last, or a new one.
