@@ -73,7 +73,7 @@ func textOf(t testing.TB, msg string, s Scope) string {
 	t.Helper()
 	var b strings.Builder
 	err := NormalText(parse(msg), strings.NewReader(msg), s, func(piece []byte) bool {
-		if len(piece) > 4*pieceBytes {
+		if len(piece) > pieceBytes {
 			t.Errorf("a piece of %d octets", len(piece))
 		}
 		b.Write(piece)

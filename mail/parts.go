@@ -96,16 +96,17 @@ func (p *partReader) skip(t Part) {
 }
 
 // find looks a part up by its path of part numbers (RFC 9051 §6.4.5.1), and
-// returns the reader behind it. Part 1 of a message without parts is its
-// body; numbers below a message/rfc822 count the parts of the message in it.
-func (r Record) find(path []int) (t Part, p partReader, ok bool) {
+// returns the reader behind it; full is as in next. Part 1 of a message
+// without parts is its body; numbers below a message/rfc822 count the parts of
+// the message in it.
+func (r Record) find(path []int, full bool) (t Part, p partReader, ok bool) {
 	p = r.parts()
-	t = p.next(true)
+	t = p.next(full)
 	whole := true // t is a message, not a part of one
 	for _, n := range path {
 		if !whole {
 			if t.Message && t.children == 1 {
-				t = p.next(true)
+				t = p.next(full)
 			} else if !t.Multipart {
 				return t, p, false
 			}
@@ -121,7 +122,7 @@ func (r Record) find(path []int) (t Part, p partReader, ok bool) {
 			for ; n > 1 && p.ok; n-- {
 				p.skip(p.next(false))
 			}
-			t = p.next(true)
+			t = p.next(full)
 		}
 	}
 	return t, p, p.ok
@@ -129,7 +130,7 @@ func (r Record) find(path []int) (t Part, p partReader, ok bool) {
 
 // Part is the part at path; an empty path is the message.
 func (r Record) Part(path []int) (Part, bool) {
-	t, _, ok := r.find(path)
+	t, _, ok := r.find(path, true)
 	return t, ok
 }
 
@@ -147,7 +148,7 @@ const (
 // Range is where a section stands in the message. ok is false when there is
 // no such part, or it has no such section.
 func (r Record) Range(path []int, kind Section) (off, n int64, ok bool) {
-	t, p, ok := r.find(path)
+	t, p, ok := r.find(path, false)
 	if !ok {
 		return 0, 0, false
 	}

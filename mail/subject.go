@@ -87,7 +87,7 @@ func cutBlob(s string) (string, bool) {
 // whole if it has no blank.
 func messageIDs(s string) (ids []string) {
 	if strings.IndexByte(s, '<') < 0 {
-		if s = strings.TrimSpace(s); s != "" && strings.IndexAny(s, " \t") < 0 {
+		if s = strings.TrimSpace(s); s != "" && !strings.ContainsAny(s, " \t") {
 			return []string{s}
 		}
 		return nil

@@ -58,10 +58,12 @@ type texter struct {
 	err  error
 }
 
-// give passes the text on.
+// give passes the text on. Decomposed it can be longer than what was read.
 func (t *texter) give() {
-	if len(t.out) > 0 && !t.done {
-		t.done = !t.emit(t.out)
+	for b := t.out; len(b) > 0 && !t.done; {
+		n := min(len(b), pieceBytes)
+		t.done = !t.emit(b[:n])
+		b = b[n:]
 	}
 	t.out = t.out[:0]
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
@@ -105,6 +106,24 @@ func (f *files) viewVolume(n uint16, fn func(tx *bolt.Tx) error) error {
 		}
 		return f.blobs.volumes.view(n, fn)
 	}))
+}
+
+// openMap opens a bbolt file. A damaged one is ErrCorrupt: bbolt panics over
+// a bad list of free pages, with the file open and locked.
+func openMap(path string, bo *bolt.Options) (db *bolt.DB, err error) {
+	var file *os.File
+	bo.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}
+	err = survive(func() (err error) {
+		db, err = bolt.Open(path, 0o600, bo)
+		return err
+	})
+	if err != nil && file != nil {
+		_ = file.Close() // bbolt has closed it, unless it panicked
+	}
+	return db, err
 }
 
 // survive is guard for reading a file whose pages may be damaged: bbolt, which

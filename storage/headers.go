@@ -141,7 +141,7 @@ func (f *files) copyHeaders(blobs []BlobID, stored []byte, copies []headerCopy) 
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, ErrUnavailable) {
+		if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrCorrupt) {
 			return stored, err
 		}
 	}
@@ -149,13 +149,13 @@ func (f *files) copyHeaders(blobs []BlobID, stored []byte, copies []headerCopy) 
 }
 
 func (c *headerCopy) copy(stored []byte, heads *finder, id BlobID) []byte {
-	c.start = len(stored)
-	if len(stored) < headerBuffer {
+	start := len(stored)
+	if start < headerBuffer {
 		v := heads.find(id)
 		willNeed(v)
 		stored = append(stored, v...)
 	}
-	c.end = len(stored)
+	c.start, c.end = start, len(stored) // only now: reading a damaged page does not return
 	return stored
 }
 

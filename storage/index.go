@@ -111,7 +111,7 @@ func (x *searchIndex) open(f *files) error {
 func (x *searchIndex) load() (*bolt.DB, error) {
 	bo := boltOptions(&x.a.st.opts)
 	bo.InitialMmapSize = 0
-	db, err := bolt.Open(x.path(), 0o600, bo)
+	db, err := openMap(x.path(), bo)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (x *searchIndex) create() error {
 	}
 	bo := boltOptions(&x.a.st.opts)
 	bo.InitialMmapSize = 0
-	db, err := bolt.Open(x.path(), 0o600, bo)
+	db, err := openMap(x.path(), bo)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,5 @@
 package storage
 
-import "math/bits"
-
 // A signature says which byte trigrams the normal text of a message may hold:
 // signatureSlices bits, of which a trigram sets the one that its hash names.
 // The signatures of signatureBlobs neighbouring blobs are stored bit-sliced:
@@ -35,13 +33,6 @@ type blobSet [sliceBytes]byte
 
 func (s *blobSet) add(slot int)      { s[slot/8] |= 1 << (slot % 8) }
 func (s *blobSet) has(slot int) bool { return s[slot/8]&(1<<(slot%8)) != 0 }
-
-func (s *blobSet) count() (n int) {
-	for _, b := range s {
-		n += bits.OnesCount8(b)
-	}
-	return n
-}
 
 // A signatureBlock is the block that is being built: half a megabyte.
 type signatureBlock struct {

@@ -48,6 +48,7 @@ type volume struct {
 
 	// Of the writer's goroutine.
 	settled []BlobID // listed as open, and have their rows since
+	damaged bool     // writing failed on its pages; what can be read is read
 }
 
 // A volumeState is what the opening of a volume shows.
@@ -102,10 +103,21 @@ func (v *volume) commit(fn func(tx *bolt.Tx) error) error {
 		return err
 	}
 	defer v.mu.RUnlock()
-	if v.ahead || v.behind {
+	if v.ahead || v.behind || v.damaged {
 		return fmt.Errorf("%w: %s is not as the index knows it and is not written to", ErrUnavailable, v.path)
 	}
-	return v.db.Update(func(tx *bolt.Tx) error {
+	err := survive(func() error { return v.db.Update(v.counted(fn)) })
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnavailable) {
+		v.damaged = true
+		err = fmt.Errorf("%s: %w", v.path, err)
+		v.vs.b.f.a.st.log.Error("volume_damaged", "account", string(v.vs.b.f.a.id), "error", err)
+	}
+	return err
+}
+
+// counted is fn as a transaction of the volume.
+func (v *volume) counted(fn func(tx *bolt.Tx) error) func(tx *bolt.Tx) error {
+	return func(tx *bolt.Tx) error {
 		settled, open := len(v.settled), tx.Bucket(bucketOpen)
 		for _, id := range v.settled {
 			if err := open.Delete(keyBlob(id)); err != nil {
@@ -123,7 +135,7 @@ func (v *volume) commit(fn func(tx *bolt.Tx) error) error {
 		})
 		return errors.Join(putUint64(meta, "counter", counter), putUint64(meta, "blob", uint64(v.vs.b.next)),
 			putUint64(meta, "index", v.vs.b.counter.Load()))
-	})
+	}
 }
 
 // open opens the volume, or does nothing if it is open as asked.
@@ -137,7 +149,7 @@ func (v *volume) open(write bool) error {
 	case v.db != nil && (v.write || !write):
 		return nil
 	case v.refused != nil:
-		return v.refused
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, v.refused)
 	case v.db != nil:
 		err := v.db.Close()
 		if v.db = nil; err != nil {
@@ -155,13 +167,13 @@ func (v *volume) open(write bool) error {
 	if _, err := os.Stat(v.path); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // bolt would make an empty one
 	}
-	db, err := bolt.Open(v.path, 0o600, bo)
+	db, err := openMap(v.path, bo)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err)
 	}
 	db.AllocSize = allocStep
-	if err := guard(func() error { return db.View(v.inspect) }); err != nil {
-		return errors.Join(err, db.Close())
+	if err := survive(func() error { return db.View(v.inspect) }); err != nil {
+		return errors.Join(fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err), db.Close())
 	}
 	o.opened(v.path, db)
 	v.db, v.write = db, write
@@ -175,15 +187,14 @@ func (v *volume) inspect(tx *bolt.Tx) error {
 	b := v.vs.b
 	switch {
 	case meta == nil || tx.Bucket(bucketHeads) == nil || tx.Bucket(bucketChunks) == nil || tx.Bucket(bucketOpen) == nil:
-		v.refused = fmt.Errorf("%w: %s: not a nestbox volume", ErrUnavailable, v.path)
+		v.refused = errors.New("not a nestbox volume")
 	case getUint16(meta, "min_reader") > formatVersion:
-		v.refused = fmt.Errorf("%w: %w", ErrUnavailable, &FormatError{File: v.path, MinReader: int(getUint16(meta, "min_reader")), Known: formatVersion})
+		v.refused = &FormatError{File: v.path, MinReader: int(getUint16(meta, "min_reader")), Known: formatVersion}
 	case string(meta.Get([]byte("account"))) != string(b.f.a.id) || getUint16(meta, "volume") != v.n:
-		v.refused = fmt.Errorf("%w: %s is volume %d of account %s: it was put here by hand", ErrUnavailable,
-			v.path, getUint16(meta, "volume"), meta.Get([]byte("account")))
+		v.refused = fmt.Errorf("it is volume %d of account %s and was put here by hand", getUint16(meta, "volume"), meta.Get([]byte("account")))
 	}
 	if v.refused != nil {
-		b.f.a.st.log.Error("volume_refused", "account", string(b.f.a.id), "error", v.refused)
+		b.f.a.st.log.Error("volume_refused", "account", string(b.f.a.id), "file", v.path, "error", v.refused)
 		return v.refused
 	}
 	v.highest = BlobID(getUint64(meta, "blob"))
@@ -236,7 +247,7 @@ func createVolume(b *blobStore, n uint16, path string) error {
 	}
 	bo := boltOptions(&b.f.a.st.opts)
 	bo.InitialMmapSize = 0 // the file would be made that large at once
-	db, err := bolt.Open(tmp, 0o600, bo)
+	db, err := openMap(tmp, bo)
 	if err != nil {
 		return err
 	}

@@ -506,3 +506,42 @@ func TestTruncatedUnderReaders(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDamagedLastVolume: mail goes on into a new volume, at the latest with
+// the second try, when the one that is written to is damaged.
+func TestDamagedLastVolume(t *testing.T) {
+	t.Parallel()
+	s := newBlobScene(t, smallVolumes, sizesOf(8, 200_000)...)
+	path := s.a.f.blobs.volumes.path(1)
+	var good []byte
+	s.reopen(func(string) { good, _ = os.ReadFile(path) })
+	r := rand.New(rand.NewSource(6))
+	for round := range 20 {
+		bad := bytes.Clone(good)
+		for page := 8192; page < len(bad); page += 4096 {
+			if r.Intn(3) == 0 {
+				bad[page+r.Intn(32)] ^= byte(1 + r.Intn(255))
+			}
+		}
+		s.reopen(func(string) { os.WriteFile(path, bad, 0o600) })
+		tries := 0
+		for ; tries < 3; tries++ {
+			u := upload(t, s.a, string(noise(int64(1000+10*round+tries), 150_000)))
+			res, err := s.a.Append(inbox(t, s.a).ID, []NewMessage{{Upload: u}})
+			if err == nil {
+				rows, err := s.a.Rows(inbox(t, s.a).Space, res.UIDs, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := readBlob(t, s.a, rows[0].Blob); len(got) != 150_018 {
+					t.Errorf("%d octets", len(got))
+				}
+				break
+			}
+		}
+		if tries > 1 {
+			t.Errorf("round %d: no mail after %d tries", round, tries)
+		}
+		s.a.exec(func(f *files) error { _, err := f.blobs.sweep(); return err })
+	}
+}

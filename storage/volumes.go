@@ -199,7 +199,7 @@ func (vs *volumes) fits(n uint16, octets int64) bool {
 		return false
 	}
 	state, err := v.state()
-	if err != nil || state.ahead || state.behind {
+	if err != nil || state.ahead || state.behind || v.damaged {
 		return false
 	}
 	size, err := v.size()

@@ -105,10 +105,10 @@ const dovecotBinary = "/usr/sbin/dovecot"
 
 func newDovecot(dir, format string, users int) (*dovecotServer, error) {
 	if _, err := os.Stat(dovecotBinary); err != nil {
-		return nil, errors.New("Dovecot is not installed: apt-get install dovecot-core dovecot-imapd, or -servers nestbox")
+		return nil, errors.New("no Dovecot here: apt-get install dovecot-core dovecot-imapd, or -servers nestbox")
 	}
 	if os.Geteuid() != 0 {
-		return nil, errors.New("Dovecot gives up root's rights to others, so this needs root, or -servers nestbox")
+		return nil, errors.New("only root can start Dovecot, which gives up its rights to others: use root, or -servers nestbox")
 	}
 	return &dovecotServer{format: format, root: filepath.Join(dir, format), users: users}, nil
 }
