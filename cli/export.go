@@ -31,7 +31,6 @@ Lines end with LF, as other programs expect; --crlf writes them as they are stor
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
-		var x exporting
 		account := fs.String("account", "", "account to export, by name or address (required)")
 		mailbox := fs.String("mailbox", "", "only this mailbox")
 		format := fs.String("format", "maildir", "maildir or mbox")
@@ -47,7 +46,7 @@ Lines end with LF, as other programs expect; --crlf writes them as they are stor
 			if args[0] == "-" && (*format != "mbox" || *mailbox == "") {
 				return &usageError{command: "export", text: "only one mailbox as mbox can go to standard output"}
 			}
-			x = exporting{
+			x := exporting{
 				env: e, account: *account, mailbox: *mailbox, path: args[0], mbox: *format == "mbox",
 				ends: mailfile.LineEnds(*crlf), overwrite: *overwrite, bar: newProgress(e.Stderr, "exported"),
 			}

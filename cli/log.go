@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode"
@@ -20,8 +21,11 @@ const (
 	logJSON = "json"
 )
 
-// maxLogValue bounds a field: much of it comes from clients.
-const maxLogValue = 1024
+// maxLogValue and maxLogKey bound a field: much of it comes from clients.
+const (
+	maxLogValue = 1024
+	maxLogKey   = 64
+)
 
 // A logHandler writes the log's lines: event=name first, then the time (not
 // under journald, which has its own), the level unless it is info, and the
@@ -86,7 +90,7 @@ func appendField(dst []slog.Attr, prefix string, a slog.Attr) []slog.Attr {
 		if a.Key == "" {
 			return dst
 		}
-		return append(dst, slog.Attr{Key: prefix + a.Key, Value: v})
+		return append(dst, slog.Attr{Key: logKey(prefix + a.Key), Value: v})
 	}
 	if a.Key != "" {
 		prefix += a.Key + "."
@@ -95,6 +99,17 @@ func appendField(dst []slog.Attr, prefix string, a slog.Attr) []slog.Attr {
 		dst = appendField(dst, prefix, sub)
 	}
 	return dst
+}
+
+// logKey leaves of a key what can't be taken for a value or another field:
+// some keys come from clients (ID, RFC 2971).
+func logKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_.-", r)) {
+			return r
+		}
+		return '_'
+	}, key[:min(len(key), maxLogKey)])
 }
 
 // A logLine is one line before it is written.

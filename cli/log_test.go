@@ -35,6 +35,10 @@ func TestLogText(t *testing.T) {
 	if b.String() != "event=a_thing who.name=anna\n" {
 		t.Errorf("under journald %q", b.String())
 	}
+	log.Info("a_thing", "x y=1\nevent", "v")
+	if !strings.HasSuffix(b.String(), "event=a_thing x_y_1_event=v\n") {
+		t.Errorf("a bad key: %q", b.String())
+	}
 	log.Debug("hidden")
 	log.Info("long", "v", strings.Repeat("x", 5000))
 	if strings.Contains(b.String(), "hidden") || len(b.String()) > 1200 {

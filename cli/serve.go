@@ -88,6 +88,7 @@ func (e *env) serve(ctx context.Context) error {
 	if err == nil {
 		err = s.wait(ctx)
 	}
+	cancel() // who still waits for an address
 	return errors.Join(err, s.stop())
 }
 

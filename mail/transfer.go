@@ -182,16 +182,20 @@ func (s *sizer) add(b []byte) {
 			return
 		}
 	}
+	if s.eols == 1 && s.eol[0] == '\r' && string(b) == "\n" { // a long line in pieces
+		s.eol[1], s.eols = '\n', 2
+		return
+	}
 	s.feed(s.eol[:s.eols])
 	s.eols = 0
-	if n := len(b); n > 0 && b[n-1] == '\n' {
+	switch n := len(b); {
+	case n > 1 && b[n-1] == '\n' && b[n-2] == '\r':
+		s.eols = 2
+	case n > 0 && (b[n-1] == '\n' || b[n-1] == '\r'):
 		s.eols = 1
-		if n > 1 && b[n-2] == '\r' {
-			s.eols = 2
-		}
-		copy(s.eol[:], b[n-s.eols:])
-		b = b[:n-s.eols]
 	}
+	copy(s.eol[:], b[len(b)-s.eols:])
+	b = b[:len(b)-s.eols]
 	s.feed(b)
 }
 

@@ -64,6 +64,10 @@ func TestTransfer(t *testing.T) {
 		}
 		checkDecodedSize(t, c.encoding, c.in)
 	}
+	for n := maxLine - 2; n < maxLine+3; n++ { // lines around the length that is held
+		checkDecodedSize(t, "quoted-printable", "a\r\n"+strings.Repeat("\xf4", n))
+		checkDecodedSize(t, "base64", strings.Repeat("QUJD", n))
+	}
 	if _, err := NewTransferReader("x-uuencode", strings.NewReader("")); !errors.Is(err, ErrUnknownEncoding) {
 		t.Error("x-uuencode:", err)
 	}

@@ -47,11 +47,12 @@ func flock(f *os.File) error {
 	}
 }
 
-// unlockFolder gives the lock back. The file stays: removing it would let two
-// processes lock two files of one name.
+// unlockFolder gives the lock back. It says so, as closing the file is not
+// enough while a process that was just started still has a copy of it. The file
+// stays: removing it would let two processes lock two files of one name.
 func unlockFolder(f *os.File) error {
 	_ = f.Truncate(0)
-	return f.Close()
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 // lockHolder reads who holds the lock; between taking it and writing the text
