@@ -184,12 +184,12 @@ func openFiles(a *Account) (f *files, err error) {
 	}
 	bo := boltOptions(&a.st.opts)
 	bo.MaxSize = int(indexLimit())
-	if f.mail, err = bolt.Open(path, 0o600, bo); err != nil {
+	if f.mail, err = openMap(path, bo); err != nil {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	f.mail.AllocSize = allocStep
 	a.st.opts.opened(path, f.mail)
-	if err = f.readMeta(path); err != nil {
+	if err = survive(func() error { return f.readMeta(path) }); err != nil {
 		return f, err
 	}
 	if f.blobs, err = openBlobs(f); err != nil {

@@ -174,7 +174,7 @@ func (b *blobStore) place(u *Upload) error {
 		return err
 	}
 	b.next++
-	u.blob, u.volume = b.next, volume
+	u.blob, u.volume, u.promise = b.next, volume, u.expected()
 	b.live[u.blob] = u
 	return nil
 }
@@ -188,7 +188,7 @@ const uploadPages = 2 * 4096
 func (b *blobStore) promised(volume uint16) (octets int64) {
 	for _, u := range b.live {
 		if u.volume == volume {
-			octets += max(0, u.expected()-u.octets) + uploadPages
+			octets += max(0, u.promise-u.octets) + uploadPages
 		}
 	}
 	return octets

@@ -99,6 +99,7 @@ func inBatches(blobs []BlobID, f func(part []BlobID) error) error {
 func BenchmarkRecords20000(b *testing.B) {
 	_, a := openTest(b)
 	blobs := fillBlobs(b, a, benchBlobs, 500)
+	build(b, a) // not in the background meanwhile
 	b.ReportAllocs()
 	b.ResetTimer()
 	defer reportCPU(b)()
@@ -115,6 +116,7 @@ func BenchmarkRecords20000(b *testing.B) {
 func BenchmarkHeaders20000(b *testing.B) {
 	_, a := openTest(b)
 	blobs := fillBlobs(b, a, benchBlobs, 500)
+	build(b, a) // not in the background meanwhile
 	n := 0
 	b.ReportAllocs()
 	b.ResetTimer()

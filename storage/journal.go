@@ -274,7 +274,7 @@ func (f *files) writeJournal(batch []*job) bool {
 	}
 	b := &flagBatch{f: f, modseq: f.modseq, boxes: map[MailboxID]*Mailbox{}, states: map[rowKey]flagState{}, old: map[MailboxID]bool{}}
 	errs := make([]error, len(batch))
-	err := guard(func() error {
+	err := survive(func() error {
 		return f.mail.View(func(tx *bolt.Tx) error {
 			b.tx = tx
 			for i, j := range batch {

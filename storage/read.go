@@ -23,7 +23,7 @@ func (a *Account) read(fn func(f *files, tx *bolt.Tx) error) error {
 		return err
 	}
 	defer f.release()
-	return mapError(guard(func() error {
+	return mapError(survive(func() error {
 		f.overlay.mu.RLock()
 		defer f.overlay.mu.RUnlock()
 		return f.mail.View(func(tx *bolt.Tx) error { return fn(f, tx) })

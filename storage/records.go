@@ -39,9 +39,12 @@ func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
 	blocks := tx.Bucket(bucketRecords)
 	blocks.FillPercent = fillAppend
 	key, slot := keyRecords(id), byte(id%recordsEach)
-	var data []byte
+	oldBuffer, newBuffer := decodeBuffers.Get().(*[]byte), decodeBuffers.Get().(*[]byte)
+	defer decodeBuffers.Put(oldBuffer)
+	defer decodeBuffers.Put(newBuffer)
+	data := (*newBuffer)[:0]
 	if v := blocks.Get(key); v != nil {
-		old, err := decodeChunk(nil, v, placeOfRecords(id))
+		old, err := decodeChunk((*oldBuffer)[:0], v, placeOfRecords(id))
 		if err != nil {
 			// The records can be made again from the blobs, as they are when
 			// they are read; new mail must not fail for it.
@@ -67,6 +70,7 @@ func (b *blobStore) putRecord(tx *bolt.Tx, id BlobID, rec mail.Record) error {
 			data = appendRecord(data, slot, rec)
 		}
 	}
+	*newBuffer = data[:0]
 	if len(data) == 0 {
 		return blocks.Delete(key)
 	}

@@ -58,16 +58,17 @@ type Upload struct {
 	stage   []byte // chunks that wait for the disk, one after the other
 	ends    []int  // where each of them ends
 	written uint32 // how many chunks are on disk
-	octets  int64  // and their octets
 
 	// files that hold chunks of a blob without a row stay open: the next
 	// opening would free them.
 	hold *files
 
 	// Of the writer's goroutine, which the upload's waits for.
-	blob   BlobID // 0 until the first write
-	volume uint16
-	kept   bool // the blob has its row
+	blob    BlobID // 0 until the first write
+	volume  uint16
+	promise int64 // octets for which the volume has to have room
+	octets  int64 // of the chunks on disk
+	kept    bool  // the blob has its row
 }
 
 // NewUpload starts a message of size octets, -1 if not known.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // volumeLimit is the largest size of a body volume on this machine
@@ -48,7 +49,7 @@ type volume struct {
 
 	// Of the writer's goroutine.
 	settled []BlobID // listed as open, and have their rows since
-	damaged bool     // writing failed on its pages; what can be read is read
+	unfit   bool     // writing failed; what can be read is read
 }
 
 // A volumeState is what the opening of a volume shows.
@@ -103,12 +104,18 @@ func (v *volume) commit(fn func(tx *bolt.Tx) error) error {
 		return err
 	}
 	defer v.mu.RUnlock()
-	if v.ahead || v.behind || v.damaged {
+	if v.ahead || v.behind || v.unfit {
 		return fmt.Errorf("%w: %s is not as the index knows it and is not written to", ErrUnavailable, v.path)
 	}
 	err := survive(func() error { return v.db.Update(v.counted(fn)) })
-	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnavailable) {
-		v.damaged = true
+	switch {
+	case errors.Is(err, berrors.ErrMaxSizeReached):
+		// The next upload gets another volume; room is kept so that this one
+		// should not have met it.
+		v.unfit = true
+		err = fmt.Errorf("%w: %s: %v", ErrUnavailable, v.path, err)
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrUnavailable):
+		v.unfit = true
 		err = fmt.Errorf("%s: %w", v.path, err)
 		v.vs.b.f.a.st.log.Error("volume_damaged", "account", string(v.vs.b.f.a.id), "error", err)
 	}
@@ -164,15 +171,23 @@ func (v *volume) open(write bool) error {
 	} else if write {
 		bo.MaxSize = int(volumeLimit(o))
 	}
-	if _, err := os.Stat(v.path); err != nil {
+	info, err := os.Stat(v.path)
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // bolt would make an empty one
 	}
+	size := info.Size()
+	if write {
+		size = volumeLimit(o) // it will grow
+	}
+	volumeMaps.take(v, mapSize(size))
 	db, err := openMap(v.path, bo)
 	if err != nil {
+		volumeMaps.give(v)
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err)
 	}
-	db.AllocSize = allocStep
+	db.AllocSize = int(min(allocStep, volumeLimit(o)/16))
 	if err := survive(func() error { return db.View(v.inspect) }); err != nil {
+		volumeMaps.give(v)
 		return errors.Join(fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err), db.Close())
 	}
 	o.opened(v.path, db)
@@ -221,6 +236,8 @@ func (v *volume) size() (octets int64, err error) {
 	return octets, err
 }
 
+func (v *volume) lastUsed() int64 { return v.used.Load() }
+
 // closeIdle closes the file if nobody uses it at the moment, and reports
 // whether it did.
 func (v *volume) closeIdle() bool {
@@ -235,6 +252,7 @@ func (v *volume) closeIdle() bool {
 		v.vs.b.f.a.st.log.Warn("volume_close_failed", "file", v.path, "error", err)
 	}
 	v.db, v.write = nil, false
+	volumeMaps.give(v)
 	return true
 }
 

@@ -199,7 +199,7 @@ func (vs *volumes) fits(n uint16, octets int64) bool {
 		return false
 	}
 	state, err := v.state()
-	if err != nil || state.ahead || state.behind || v.damaged {
+	if err != nil || state.ahead || state.behind || v.unfit {
 		return false
 	}
 	size, err := v.size()
@@ -281,6 +281,7 @@ func (vs *volumes) close() error {
 		if v.db != nil {
 			errs = append(errs, v.db.Close())
 			v.db = nil
+			volumeMaps.give(v)
 		}
 		v.mu.Unlock()
 	}

@@ -244,7 +244,7 @@ func (wr *writer) quiet() bool {
 // in one journal record.
 func (f *files) write(batch []*job) {
 	if batch[0].req == nil {
-		batch[0].err = mapError(guard(func() error { return batch[0].fn(f) }))
+		batch[0].err = mapError(survive(func() error { return batch[0].fn(f) }))
 		return
 	}
 	if f.writeJournal(batch) {
@@ -303,7 +303,7 @@ func (f *files) writeSlices(j *job) {
 // is done again with the room of the reserve.
 func (f *files) transact(batch []*job, fn func(w *txn) error) error {
 	once := func() error {
-		return mapError(guard(func() error {
+		return mapError(survive(func() error {
 			if err := f.storeBodies(batch); err != nil {
 				return err
 			}

@@ -76,7 +76,7 @@ func TestJudge(t *testing.T) {
 		}
 	}
 	var table strings.Builder
-	if err := printTable(&table, []string{"maildir", "mdbox", "nestbox"}, all); err != nil {
+	if err := printTable(&table, rows, []string{"maildir", "mdbox", "nestbox"}, all); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

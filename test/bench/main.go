@@ -125,7 +125,11 @@ func run(o options) (err error) {
 		}
 	}
 	fmt.Printf("%s, %d CPUs, %d messages, medians of %d, %s\n\n", runtime.GOARCH, runtime.NumCPU(), o.messages, o.rounds, time.Now().UTC().Format("2006-01-02"))
-	if err := printTable(os.Stdout, names, all); err != nil {
+	if err := printTable(os.Stdout, rows, names, all); err != nil {
+		return err
+	}
+	fmt.Println()
+	if err := printTable(os.Stdout, cpuRows(), names, all); err != nil {
 		return err
 	}
 	return checkGate(o.gate, all)

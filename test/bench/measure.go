@@ -143,11 +143,27 @@ func each(n int, f func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// timed is how long f takes, in milliseconds.
-func timed(f func() error) (ms float64, err error) {
-	start := time.Now()
+// timed is how long f takes, in milliseconds, and the server's processor time
+// of that. A server whose pid is not known has none.
+func (m *measurement) timed(f func() error) (t cost, err error) {
+	before, start := onCPU(m.server.pid()), time.Now()
 	err = f()
-	return float64(time.Since(start)) / 1e6, err
+	t.ms = float64(time.Since(start)) / 1e6
+	t.cpu = float64(onCPU(m.server.pid())-before) / 1e6
+	return t, err
+}
+
+// A cost is time in milliseconds: that passed, and that the server worked.
+type cost struct{ ms, cpu float64 }
+
+// addMedian adds the median of several costs to the samples.
+func (m *measurement) addMedian(key string, costs []cost) {
+	var ms, cpu []float64
+	for _, c := range costs {
+		ms, cpu = append(ms, c.ms), append(cpu, c.cpu)
+	}
+	m.samples.add(key, quantile(ms, 0.5))
+	m.samples.add(key+cpuSuffix, quantile(cpu, 0.5))
 }
 
 // discard takes untagged responses.

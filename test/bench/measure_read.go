@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"nestbox/test/raw"
 )
 
 // The items of each FETCH row.
@@ -15,14 +17,14 @@ const (
 
 // selects: SELECT in new connections, and again in the same one.
 func (m *measurement) selects() error {
-	var fresh, again []float64
+	var fresh, again []cost
 	for range 5 {
 		c, err := m.dial(0, rawDefault)
 		if err != nil {
 			return err
 		}
 		for i := range 4 {
-			ms, err := timed(func() error { _, err := c.Select(corpusBox); return err })
+			took, err := m.timed(func() error { _, err := c.Select(corpusBox); return err })
 			if err == nil {
 				err = c.Do("CLOSE", nil)
 			}
@@ -30,17 +32,17 @@ func (m *measurement) selects() error {
 				return errors.Join(err, c.Close())
 			}
 			if i == 0 {
-				fresh = append(fresh, ms)
+				fresh = append(fresh, took)
 			} else {
-				again = append(again, ms)
+				again = append(again, took)
 			}
 		}
 		if err := c.Logout(); err != nil {
 			return err
 		}
 	}
-	m.samples.add("select_fresh", quantile(fresh, 0.5))
-	m.samples.add("select_again", quantile(again, 0.5))
+	m.addMedian("select_fresh", fresh)
+	m.addMedian("select_again", again)
 	return nil
 }
 
@@ -57,10 +59,10 @@ func (m *measurement) fetches() error {
 		{itemsStructure, "structure_first", "structure_warm"},
 		{itemsFields, "fields_first", "fields_warm"},
 	} {
-		var times []float64
+		var times []cost
 		for range 4 {
 			got := 0
-			ms, err := timed(func() error {
+			took, err := m.timed(func() error {
 				return c.Do("UID FETCH 1:* "+f.items, func(line []byte) {
 					if bytes.Contains(line[:min(len(line), 30)], []byte(" FETCH ")) {
 						got++
@@ -73,34 +75,30 @@ func (m *measurement) fetches() error {
 			if got != m.messages {
 				return fmt.Errorf("FETCH %s answered %d messages of %d", f.items, got, m.messages)
 			}
-			times = append(times, ms)
+			times = append(times, took)
 		}
 		if f.first != "" {
-			m.samples.add(f.first, times[0])
+			m.addMedian(f.first, times[:1])
 		}
-		m.samples.add(f.warm, quantile(times[1:], 0.5))
+		m.addMedian(f.warm, times[1:])
 	}
 	return errors.Join(m.bodies(c), c.Logout())
 }
 
 // bodies: the first 1000 messages whole.
-func (m *measurement) bodies(c fetcher) error {
-	var rates []float64
+func (m *measurement) bodies(c *raw.Conn) error {
+	var rates, cpu []float64
 	for range 4 {
 		before := c.BytesIn()
-		ms, err := timed(func() error { return c.Do("FETCH 1:1000 (BODY.PEEK[])", discard) })
+		took, err := m.timed(func() error { return c.Do("FETCH 1:1000 (BODY.PEEK[])", discard) })
 		if err != nil {
 			return err
 		}
-		rates = append(rates, float64(c.BytesIn()-before)/1e3/ms)
+		rates, cpu = append(rates, float64(c.BytesIn()-before)/1e3/took.ms), append(cpu, took.cpu)
 	}
 	m.samples.add("bodies", quantile(rates[1:], 0.5))
+	m.samples.add("bodies"+cpuSuffix, quantile(cpu[1:], 0.5))
 	return nil
-}
-
-type fetcher interface {
-	Do(command string, untagged func(line []byte)) error
-	BytesIn() int64
 }
 
 // searches: rare words, after the server has done what it does in the
@@ -119,10 +117,10 @@ func (m *measurement) searches() error {
 		{"search_body", "BODY " + rareBody},
 		{"search_text", "TEXT " + rareBody},
 	} {
-		var times []float64
+		var times []cost
 		for range 4 {
 			hits := 0
-			ms, err := timed(func() error {
+			took, err := m.timed(func() error {
 				return c.Do("UID SEARCH "+s.criteria, func(line []byte) {
 					if rest, ok := bytes.CutPrefix(line, []byte("* SEARCH")); ok {
 						hits += len(bytes.Fields(rest))
@@ -135,9 +133,9 @@ func (m *measurement) searches() error {
 			if want := hitsOf(s.key, m.messages); hits < want {
 				return fmt.Errorf("SEARCH %s found %d messages, there are %d", s.criteria, hits, want)
 			}
-			times = append(times, ms)
+			times = append(times, took)
 		}
-		m.samples.add(s.key, quantile(times[1:], 0.5))
+		m.addMedian(s.key, times[1:])
 	}
 	return c.Logout()
 }

@@ -84,11 +84,9 @@ func (m *measurement) logins() error {
 		key string
 		n   int
 	}{{"login1", 1}, {"login8", 8}} {
-		rate, err := m.perSecond(load.n, func(i, turn int) error { return login(turn*load.n + i) })
-		if err != nil {
+		if err := m.perSecond(load.key, load.n, func(i, turn int) error { return login(turn*load.n + i) }); err != nil {
 			return err
 		}
-		m.samples.add(load.key, rate)
 	}
 	return nil
 }

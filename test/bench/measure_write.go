@@ -52,10 +52,10 @@ func (m *measurement) fill() error {
 }
 
 // perSecond lets n connections repeat f for the time of a load.
-func (m *measurement) perSecond(n int, f func(connection, turn int) error) (rate float64, err error) {
+func (m *measurement) perSecond(key string, n int, f func(connection, turn int) error) error {
 	var done atomic.Int64
-	start := time.Now()
-	err = each(n, func(i int) error {
+	before, start := onCPU(m.server.pid()), time.Now()
+	err := each(n, func(i int) error {
 		for turn := 0; time.Since(start) < m.seconds; turn++ {
 			if err := f(i, turn); err != nil {
 				return err
@@ -64,7 +64,9 @@ func (m *measurement) perSecond(n int, f func(connection, turn int) error) (rate
 		}
 		return nil
 	})
-	return float64(done.Load()) / time.Since(start).Seconds(), err
+	m.samples.add(key, float64(done.Load())/time.Since(start).Seconds())
+	m.samples.add(key+cpuSuffix, float64(onCPU(m.server.pid())-before)/1e6/float64(max(done.Load(), 1)))
+	return err
 }
 
 // appends: one after the other in each connection, each user its own mailbox.
@@ -87,14 +89,13 @@ func (m *measurement) appends() error {
 		for i := range messages {
 			messages[i] = sized(size, int64(i))
 		}
-		rate, err := m.perSecond(n, func(i, turn int) error {
+		err := m.perSecond(key, n, func(i, turn int) error {
 			stamp(messages[i], int64(turn*n+i))
 			return connections[i].Append(loadBox, "", messages[i])
 		})
 		if err != nil {
 			return err
 		}
-		m.samples.add(key, rate)
 		for _, c := range connections {
 			if err := errors.Join(c.Do("DELETE "+loadBox, nil), c.Logout()); err != nil {
 				return err
@@ -123,7 +124,7 @@ func (m *measurement) stores() error {
 		if err != nil {
 			return err
 		}
-		rate, err := m.perSecond(load.n, func(i, turn int) error {
+		err = m.perSecond(load.key, load.n, func(i, turn int) error {
 			sign := []string{"+", "-"}[turn/1000%2]
 			uid := uids[(turn%1000*load.n+i)%len(uids)]
 			return connections[i].Do(fmt.Sprintf(`UID STORE %d %sFLAGS (\Flagged)`, uid, sign), discard)
@@ -131,7 +132,6 @@ func (m *measurement) stores() error {
 		if err != nil {
 			return err
 		}
-		m.samples.add(load.key, rate)
 		for _, c := range connections {
 			if err := c.Logout(); err != nil {
 				return err
@@ -163,12 +163,12 @@ func (m *measurement) copies() error {
 				return err
 			}
 		}
-		ms, err := timed(func() error { return c.Do(step.command, discard) })
+		took, err := m.timed(func() error { return c.Do(step.command, discard) })
 		if err != nil {
 			return err
 		}
 		if step.key != "" {
-			m.samples.add(step.key, ms)
+			m.addMedian(step.key, []cost{took})
 		}
 	}
 	return errors.Join(c.Do("CLOSE", nil), c.Do("DELETE "+loadBox, nil), c.Do("DELETE "+second, nil), c.Logout())

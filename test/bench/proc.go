@@ -96,6 +96,26 @@ func cpu(root int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
+// onCPU is the processor time of the processes that live now, to the
+// nanosecond.
+func onCPU(root int) (d time.Duration) {
+	if root == 0 {
+		return 0
+	}
+	for _, pid := range tree(root) {
+		files, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/schedstat")
+		for _, f := range files {
+			if b, err := os.ReadFile(f); err == nil {
+				if fields := strings.Fields(string(b)); len(fields) > 0 {
+					n, _ := strconv.ParseInt(fields[0], 10, 64)
+					d += time.Duration(n)
+				}
+			}
+		}
+	}
+	return d
+}
+
 // written is how many bytes a process tree has caused to be written to disk.
 func written(root int) (bytes int64) {
 	for _, pid := range tree(root) {

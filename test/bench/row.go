@@ -88,6 +88,23 @@ func quantile(values []float64, q float64) float64 {
 	return v[i] + (v[i+1]-v[i])*(p-float64(i))
 }
 
+// cpuSuffix marks the samples of the server's processor time in a row.
+const cpuSuffix = "/cpu"
+
+// cpuRows are the rows again by the milliseconds that the server worked for
+// one operation. On a machine with other work they are steadier than the time
+// that passed. Processes that ended meanwhile, as Dovecot's after a LOGIN, are
+// not in it.
+func cpuRows() (all []row) {
+	for _, r := range rows {
+		if r.against == "" {
+			what := r.what[:max(strings.LastIndex(r.what, ", "), 0)]
+			all = append(all, row{key: r.key + cpuSuffix, what: what + ": ms of the processor"})
+		}
+	}
+	return all
+}
+
 // A verdict is how nestbox stands in one row.
 type verdict struct {
 	ratio    float64 // ahead of the other by this factor; NaN without another
@@ -142,7 +159,7 @@ func ahead(own, other float64, more bool) float64 {
 }
 
 // printTable writes the table in Markdown.
-func printTable(w io.Writer, names []string, all map[string]samples) error {
+func printTable(w io.Writer, rows []row, names []string, all map[string]samples) error {
 	line := func(cells ...string) error {
 		_, err := fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 		return err
