@@ -95,8 +95,7 @@ func (b *binaryItem) locate(f *fetcher) {
 	}
 	b.part, ok = f.m.rec.Part(b.path)
 	b.none = !ok
-	b.raw = b.part.Multipart || strings.EqualFold(b.part.Type, "message") &&
-		(strings.EqualFold(b.part.Subtype, "rfc822") || strings.EqualFold(b.part.Subtype, "global"))
+	b.raw = b.part.Multipart || b.part.Message
 }
 
 func (b *binaryItem) prepareSize(f *fetcher) error {

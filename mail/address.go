@@ -1,230 +1,251 @@
 package mail
 
-import "strings"
+import "bytes"
 
-// An address of an ENVELOPE. A group begins with one that has only a mailbox,
-// its name, and ends with one that has nothing (RFC 9051 §7.5.2).
+// An address is one of an ENVELOPE. A group begins with one that has a
+// mailbox alone, its name, and ends with one that has nothing (RFC 9051
+// §7.5.2).
 type address struct {
-	name, route, mailbox, host   string
-	hasName, hasMailbox, hasHost bool
+	name, route, mailbox, host []byte
+	hasMailbox, hasHost        bool
 }
 
-const maxAddresses = 2000
-
-// parseAddresses reads the addresses of a field's values. What is not in the
-// form of RFC 5322 §3.4 gives the best that can be made of it.
-func parseAddresses(values []string) []address {
-	var list []address
-	for _, v := range values {
-		l := lexer{s: v}
-		list = l.addresses(list, false)
-	}
-	return list
+// An addressReader reads the addresses of a field (RFC 5322 §3.4 and §4.4).
+// What is not in that form gives the best that can be made of it.
+type addressReader struct {
+	lexer
+	yield   func(*address)
+	left    int // addresses that may still come
+	group   bool
+	comment []byte // the last one
+	joined  []byte // words with blanks between them, a phrase
+	local   []byte // words without blanks around dots, a local part
+	words   int
 }
 
-func (l *lexer) addresses(list []address, group bool) []address {
-	for l.i < len(l.s) && len(list) < maxAddresses {
-		l.skip()
-		if l.i >= len(l.s) {
+// read calls yield for each address, left times at most.
+func (r *addressReader) read() {
+	for r.left > 0 {
+		r.space()
+		if r.i >= len(r.s) {
 			break
 		}
-		switch l.s[l.i] {
+		switch r.s[r.i] {
 		case ',':
-			l.i++
-			continue
+			r.i++
 		case ';':
-			l.i++
-			if group {
-				return list
-			}
-			continue
-		}
-		list = l.address(list, group)
-	}
-	return list
-}
-
-// address reads one mailbox or group.
-func (l *lexer) address(list []address, group bool) []address {
-	words, comment := l.phrase()
-	if l.i < len(l.s) {
-		switch l.s[l.i] {
-		case ':':
-			l.i++
-			if group { // groups don't nest: take it for junk
-				return list
-			}
-			list = append(list, address{mailbox: joinWords(words), hasMailbox: true})
-			list = l.addresses(list, true)
-			return append(list, address{})
-		case '<':
-			a := l.angle()
-			a.name = joinWords(words)
-			a.hasName = strings.TrimSpace(a.name) != ""
-			if !a.hasName && comment != "" {
-				a.name, a.hasName = comment, true
-			}
-			l.toComma()
-			return append(list, a)
-		}
-	}
-	local := joinWords(words)
-	a := address{mailbox: local, hasMailbox: true}
-	if l.i < len(l.s) && l.s[l.i] == '@' {
-		a.mailbox = concatWords(words)
-		l.i++
-		a.host, a.hasHost = l.domain(&comment), true
-		l.skipInto(&comment)
-		if l.i < len(l.s) && l.s[l.i] == '<' { // user@host <user@host>
-			b := l.angle()
-			b.name, b.hasName = a.mailbox+"@"+a.host, true
-			l.toComma()
-			return append(list, b)
-		}
-	}
-	if comment != "" {
-		a.name, a.hasName = comment, true
-	}
-	at := l.i
-	l.toComma()
-	if len(words) == 0 && !a.hasHost && l.i == at {
-		l.i++ // never stay at the same place
-	}
-	if a.mailbox == "" && !a.hasHost {
-		return list
-	}
-	a.hasHost = true // without a host it would mean a group
-	return append(list, a)
-}
-
-// phrase reads words up to one of : < @ , ; and the last comment among them.
-func (l *lexer) phrase() (words []string, comment string) {
-	for {
-		l.skipInto(&comment)
-		if l.i >= len(l.s) {
-			return words, comment
-		}
-		switch c := l.s[l.i]; c {
-		case ':', '<', '@', ',', ';':
-			return words, comment
-		case '"':
-			words = append(words, l.quoted())
-		case '>', ')':
-			l.i++
+			r.i++
+			r.endGroup()
 		default:
-			start := l.i
-			for l.i < len(l.s) && strings.IndexByte(" \t\r\n()<>@,;:\"", l.s[l.i]) < 0 {
-				l.i++
-			}
-			words = append(words, l.s[start:l.i])
+			r.address()
 		}
+	}
+	r.endGroup()
+}
+
+func (r *addressReader) give(a *address) {
+	r.left--
+	r.yield(a)
+}
+
+func (r *addressReader) endGroup() {
+	if r.group {
+		r.group = false
+		r.give(&address{})
 	}
 }
 
-// skipInto is skip that keeps the last comment.
-func (l *lexer) skipInto(comment *string) {
-	for {
-		before := l.i
-		for l.i < len(l.s) && strings.IndexByte(" \t\r\n", l.s[l.i]) >= 0 {
-			l.i++
-		}
-		if l.i < len(l.s) && l.s[l.i] == '(' {
-			*comment = strings.TrimSpace(l.comment())
-		}
-		if l.i == before {
+// space is skip that keeps the last comment.
+func (r *addressReader) space() {
+	for r.i < len(r.s) {
+		if class[r.s[r.i]]&isSpace != 0 {
+			r.i++
+		} else if r.s[r.i] == '(' {
+			if c := bytes.TrimSpace(r.lexer.comment()); len(c) > 0 {
+				r.comment = c
+			}
+		} else {
 			return
 		}
 	}
 }
 
-// angle reads "<" [route ":"] local "@" domain ">" (RFC 5322 §4.4, obs-route).
-func (l *lexer) angle() address {
-	l.i++
-	l.skip()
-	route := ""
-	if l.i < len(l.s) && l.s[l.i] == '@' {
-		if end := strings.IndexAny(l.s[l.i:], ":>"); end >= 0 && l.s[l.i+end] == ':' {
-			route = strings.Join(strings.Fields(l.s[l.i:l.i+end]), "")
-			l.i += end + 1
+// address reads one mailbox or the begin of a group.
+func (r *addressReader) address() {
+	r.comment = nil
+	r.phrase()
+	words := r.words
+	switch {
+	case r.i < len(r.s) && r.s[r.i] == ':' && r.group: // groups don't nest
+		r.i++
+	case r.i < len(r.s) && r.s[r.i] == ':':
+		r.i++
+		r.group = true
+		r.give(&address{mailbox: r.joined, hasMailbox: true})
+	case r.i < len(r.s) && r.s[r.i] == '<':
+		r.named(r.joined)
+	default:
+		r.bare(words)
+	}
+}
+
+// named reads <address> after a display name. Without one, a comment behind
+// the address is taken for it.
+func (r *addressReader) named(name []byte) {
+	name = r.save(name) // reading on uses the same memory
+	a := r.angle()
+	r.toComma()
+	if a.name = bytes.TrimSpace(name); len(a.name) == 0 {
+		a.name = r.comment
+	}
+	r.give(&a)
+}
+
+// bare reads what is behind the local part of an address without "<".
+func (r *addressReader) bare(words int) {
+	if r.i >= len(r.s) || r.s[r.i] != '@' {
+		start := r.i
+		r.toComma()
+		if words == 0 {
+			if r.i == start && r.i < len(r.s) && r.s[r.i] != ',' && r.s[r.i] != ';' {
+				r.i++ // never stay at the same place
+			}
+			return
+		}
+		a := address{mailbox: r.joined, hasMailbox: true, hasHost: true}
+		a.name = r.comment
+		r.give(&a)
+		return
+	}
+	r.i++
+	a := address{mailbox: r.save(r.local), host: r.domain(), hasMailbox: true, hasHost: true}
+	r.space()
+	if r.i < len(r.s) && r.s[r.i] == '<' { // user@host <user@host>
+		r.joined = append(append(append(r.joined[:0], a.mailbox...), '@'), a.host...)
+		r.named(r.joined)
+		return
+	}
+	r.toComma()
+	a.name = r.comment
+	r.give(&a)
+}
+
+// phrase reads words, up to one of : < @ , ;
+func (r *addressReader) phrase() {
+	r.joined, r.local, r.words = r.joined[:0], r.local[:0], 0
+	for {
+		r.space()
+		if r.i >= len(r.s) {
+			return
+		}
+		switch c := r.s[r.i]; c {
+		case ':', '<', '@', ',', ';':
+			return
+		case '"':
+			r.word(r.quoted())
+		case '>', ')':
+			r.i++
+		default:
+			start := r.i
+			for r.i < len(r.s) && class[r.s[r.i]]&isPhrase == 0 {
+				r.i++
+			}
+			if r.i < len(r.s) && bytes.HasPrefix(r.s[start:], []byte("=?")) {
+				r.i = max(r.i, start+encodedWordLen(r.s[start:]))
+			}
+			r.word(r.s[start:r.i])
 		}
 	}
-	words, _ := l.phrase()
-	a := address{route: route, mailbox: concatWords(words), hasMailbox: true, hasHost: true}
-	if l.i < len(l.s) && l.s[l.i] == '@' {
-		l.i++
-		a.host = l.domain(new(string))
+}
+
+func (r *addressReader) word(w []byte) {
+	if len(w) == 0 { // an empty quoted string
+		return
 	}
-	for l.i < len(l.s) && l.s[l.i] != '>' && l.s[l.i] != ',' {
-		l.i++
+	if r.words > 0 {
+		r.joined = append(r.joined, ' ')
+		if n := len(r.local); n > 0 && r.local[n-1] != '.' && w[0] != '.' {
+			r.local = append(r.local, ' ')
+		}
 	}
-	if l.i < len(l.s) && l.s[l.i] == '>' {
-		l.i++
+	r.joined = append(r.joined, w...)
+	r.local = append(r.local, w...)
+	r.words++
+}
+
+// save copies b to memory that lasts until the address is given.
+func (r *addressReader) save(b []byte) []byte {
+	start := len(*r.buf)
+	*r.buf = append(*r.buf, b...)
+	return (*r.buf)[start:len(*r.buf):len(*r.buf)]
+}
+
+// angle reads "<" [route ":"] local part "@" domain ">".
+func (r *addressReader) angle() address {
+	r.i++
+	r.skip()
+	var source []byte
+	if r.i < len(r.s) && r.s[r.i] == '@' {
+		route := r.s[r.i:min(len(r.s), r.i+maxLine)]
+		if end := bytes.IndexAny(route, ":>"); end >= 0 && route[end] == ':' {
+			source = r.save(bytes.TrimSpace(route[:end]))
+			r.i += end + 1
+		}
+	}
+	r.phrase()
+	a := address{route: source, mailbox: r.save(r.local), hasMailbox: true, hasHost: true}
+	if r.i < len(r.s) && r.s[r.i] == '@' {
+		r.i++
+		a.host = r.domain()
+	}
+	for r.i < len(r.s) && r.s[r.i] != '>' && r.s[r.i] != ',' {
+		r.i++
+	}
+	if r.i < len(r.s) && r.s[r.i] == '>' {
+		r.i++
 	}
 	return a
 }
 
-// domain reads a domain or a literal in brackets, and keeps the comment in or
-// behind it.
-func (l *lexer) domain(comment *string) string {
-	var out []byte
+// domain reads a domain or a literal in brackets. Blanks may stand around its
+// dots (RFC 5322 §4.4).
+func (r *addressReader) domain() []byte {
+	out := *r.buf
+	first := len(out)
 	for {
-		l.skipInto(comment)
-		if l.i >= len(l.s) {
-			return string(out)
-		}
-		if l.s[l.i] == '[' {
-			for l.i < len(l.s) && l.s[l.i] != '>' && l.s[l.i] != ',' {
-				out = append(out, l.s[l.i])
-				l.i++
-				if out[len(out)-1] == ']' {
-					break
-				}
+		r.space()
+		start := r.i
+		if r.i < len(r.s) && r.s[r.i] == '[' {
+			for r.i < len(r.s) && r.s[r.i] != ']' && r.s[r.i] != '>' && r.s[r.i] != ',' {
+				r.i++
 			}
-			return string(out)
 		}
-		start := l.i
-		for l.i < len(l.s) && strings.IndexByte(" \t\r\n()<>,;:\"@", l.s[l.i]) < 0 {
-			l.i++
+		for r.i < len(r.s) && class[r.s[r.i]]&isPhrase == 0 {
+			r.i++
 		}
-		if l.i == start {
-			return string(out)
+		part := r.s[start:r.i]
+		if len(part) == 0 || len(out) > first && out[len(out)-1] != '.' && part[0] != '.' {
+			r.i = start
+			break
 		}
-		if len(out) > 0 && out[len(out)-1] != '.' && l.s[start] != '.' {
-			l.i = start
-			return string(out)
-		}
-		out = append(out, l.s[start:l.i]...)
+		out = append(out, part...)
 	}
+	*r.buf = out
+	return out[first:len(out):len(out)]
 }
 
 // toComma moves to the comma or semicolon that ends the address.
-func (l *lexer) toComma() {
-	for l.i < len(l.s) {
-		switch l.s[l.i] {
+func (r *addressReader) toComma() {
+	for r.i < len(r.s) {
+		switch r.s[r.i] {
 		case ',', ';':
 			return
 		case '"':
-			l.quoted()
+			r.quoted()
 		case '(':
-			l.comment()
+			r.space()
 		default:
-			l.i++
+			r.i++
 		}
 	}
-}
-
-func joinWords(words []string) string { return strings.Join(words, " ") }
-
-// concatWords puts a local part together: "a . b" is a.b (RFC 5322 §4.4,
-// obs-local-part). Words without a dot between them are no address; they keep
-// a blank.
-func concatWords(words []string) string {
-	var out []byte
-	for _, w := range words {
-		if n := len(out); n > 0 && w != "" && out[n-1] != '.' && w[0] != '.' {
-			out = append(out, ' ')
-		}
-		out = append(out, w...)
-	}
-	return string(out)
 }

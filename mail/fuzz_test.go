@@ -45,7 +45,7 @@ func FuzzParser(f *testing.F) {
 		}
 		rec.Parts(func(path []int, q Part) bool {
 			body := string(msg[q.Offset+q.HeaderSize:][:q.BodySize])
-			if q.DecodedSize >= 0 && !q.Multipart && int64(len(decodeAll(t, q.Encoding, strings.NewReader(body)))) != q.DecodedSize {
+			if q.DecodedSize >= 0 && !q.Multipart && !q.Message && int64(len(decodeAll(t, q.Encoding, strings.NewReader(body)))) != q.DecodedSize {
 				t.Errorf("part %v: decoded size %d", path, q.DecodedSize)
 			}
 			return true
@@ -61,7 +61,7 @@ func FuzzParser(f *testing.F) {
 			})
 		}
 		out := AppendHeaderFields(nil, header, nil, true)
-		if len(out) > len(header)+4 || !bytes.HasSuffix(out, []byte("\r\n")) {
+		if !bytes.Equal(out, header) {
 			t.Errorf("header fields %q of %q", out, header)
 		}
 	})

@@ -39,7 +39,7 @@ func TestHTML(t *testing.T) {
 		"<p it's>a</p>'b":                                    " a 'b", // a quote that begins no value
 		"<img alt= \"a > b\">c":                              " c",
 		"<p unended":                                         "",
-		"<title>T</title>b":                                  " T b",
+		"<title>T</title>b":                                  " b",
 		"<o:p></o:p>a":                                       "a",
 		"<?xml version='1'?>a":                               " a",
 		"&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;b": "&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;b",

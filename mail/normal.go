@@ -14,149 +14,154 @@ import (
 // must be made anew.
 const NormalVersion = 1
 
-// A normalizer writes the normal form of UTF-8 text: i;unicode-casemap of RFC
-// 5051 (title case, then decomposed, each character on its own) and runs of
-// white space as one blank. It works on pieces that may end within a
-// character.
+// A normalizer writes the normal form of UTF-8 that comes in pieces:
+// i;unicode-casemap (RFC 5051 §2: title case, then full decomposition, each
+// character by itself), and runs of white space as one blank. What characters
+// decompose into becomes title case too, beyond the RFC, so that the normal
+// form of a normal form is itself and "fi" finds the ligature. Controls are
+// left out.
 type normalizer struct {
-	space bool // the last thing written is a blank
+	blank bool // the last octet written is a blank
 	part  [utf8.UTFMax]byte
-	n     int
+	n     int // octets in part, of a character that came in part
 }
 
-// upper is title case of ASCII, a blank for white space, and 0 for other
-// controls, which are left out.
-var upper = func() (t [utf8.RuneSelf]byte) {
+// asciiNormal is title case, a blank for white space, and 0 for controls.
+var asciiNormal = func() (t [utf8.RuneSelf]byte) {
 	for c := range t {
 		switch {
-		case 'a' <= c && c <= 'z':
-			t[c] = byte(c - 32)
-		case c == ' ' || '\t' <= c && c <= '\r':
+		case c >= '\t' && c <= '\r':
 			t[c] = ' '
-		case c > ' ' && c < 0x7f:
-			t[c] = byte(c)
+		case c >= ' ' && c < 0x7f:
+			t[c] = upperByte(byte(c))
 		}
 	}
 	return t
 }()
 
-// common holds the normal forms of the characters that most text beyond ASCII
-// is made of: Latin, Greek and Cyrillic. Those with a blank are not in it.
-var common = func() (t [0x500 - utf8.RuneSelf]string) {
-	for i := range t {
-		var z normalizer
-		if s := string(z.decompose(nil, rune(i+utf8.RuneSelf))); strings.IndexByte(s, ' ') < 0 {
-			t[i] = s
+// commonNormal holds the normal forms of the characters that most text beyond
+// ASCII is made of: Latin, Greek, Cyrillic. Those with a blank are not in it.
+var commonNormal = func() (t [0x500]string) {
+	for r := rune(utf8.RuneSelf); r < rune(len(t)); r++ {
+		if s := string(appendCasemap(nil, r)); strings.IndexByte(s, ' ') < 0 && !unicode.IsControl(r) && !unicode.IsSpace(r) {
+			t[r] = s
 		}
 	}
 	return t
 }()
 
-// append appends the normal form of b.
-func (z *normalizer) append(dst, b []byte) []byte {
-	for len(b) > 0 {
-		if z.n > 0 { // a character from the piece before
-			z.part[z.n] = b[0]
-			z.n++
-			b = b[1:]
-			if utf8.FullRune(z.part[:z.n]) {
-				r, n := utf8.DecodeRune(z.part[:z.n])
-				rest := append([]byte(nil), z.part[n:z.n]...)
-				z.n = 0
-				dst = z.rune(dst, r)
-				dst = z.append(dst, rest)
+func (z *normalizer) append(dst, src []byte) []byte {
+	for z.n > 0 && len(src) > 0 { // a character from the piece before
+		z.part[z.n] = src[0]
+		z.n++
+		src = src[1:]
+		if utf8.FullRune(z.part[:z.n]) {
+			part := z.part
+			n := z.n
+			z.n = 0
+			dst = z.appendWhole(dst, part[:n])
+		}
+	}
+	return z.appendWhole(dst, src)
+}
+
+// appendWhole takes octets that begin with the beginning of a character.
+func (z *normalizer) appendWhole(dst, src []byte) []byte {
+	for len(src) > 0 {
+		dst = slices.Grow(dst, len(src))
+		var n, k int
+		n, k, z.blank = normalASCII(dst[len(dst):cap(dst)], src, z.blank)
+		dst, src = dst[:len(dst)+n], src[k:]
+		for len(src) > 0 && src[0] >= utf8.RuneSelf {
+			if !utf8.FullRune(src) {
+				z.n = copy(z.part[:], src)
+				return dst
 			}
-			continue
+			r, size := utf8.DecodeRune(src)
+			dst = z.appendRune(dst, r)
+			src = src[size:]
 		}
-		if b[0] < utf8.RuneSelf {
-			dst, b = z.ascii(dst, b)
-			continue
-		}
-		if !utf8.FullRune(b) {
-			z.n = copy(z.part[:], b)
-			return dst
-		}
-		r, n := utf8.DecodeRune(b)
-		dst = z.rune(dst, r)
-		b = b[n:]
 	}
 	return dst
 }
 
-// ascii appends the normal form of the ASCII that b begins with.
-func (z *normalizer) ascii(dst, b []byte) (out, rest []byte) {
-	dst = slices.Grow(dst, len(b))
-	out = dst[len(dst) : len(dst)+len(b)]
-	n, space := 0, z.space
-	for i, c := range b {
+// normalASCII is the hot part: it takes octets up to the first that is beyond
+// ASCII. dst is as long as src at least.
+func normalASCII(dst, src []byte, blank bool) (n, k int, _ bool) {
+	dst = dst[:len(src)]
+	for k, c := range src {
 		if c >= utf8.RuneSelf {
-			rest = b[i:]
-			break
+			return n, k, blank
 		}
-		switch u := upper[c]; {
+		switch u := asciiNormal[c]; {
 		case u > ' ':
-			out[n] = u
+			dst[n] = u
 			n++
-			space = false
-		case u == ' ' && !space:
-			out[n] = u
+			blank = false
+		case u != 0 && !blank:
+			dst[n] = ' '
 			n++
-			space = true
+			blank = true
 		}
 	}
-	z.space = space
-	return dst[:len(dst)+n], rest
+	return n, len(src), blank
 }
 
-// blank writes white space, once a run.
-func (z *normalizer) blank(dst []byte) []byte {
-	if !z.space {
-		dst = append(dst, ' ')
-		z.space = true
+// appendRune takes a character beyond ASCII.
+func (z *normalizer) appendRune(dst []byte, r rune) []byte {
+	if int(r) < len(commonNormal) && commonNormal[r] != "" {
+		z.blank = false
+		return append(dst, commonNormal[r]...)
 	}
-	return dst
-}
-
-func (z *normalizer) rune(dst []byte, r rune) []byte {
-	if r < utf8.RuneSelf {
-		dst, _ = z.ascii(dst, []byte{byte(r)})
+	switch {
+	case unicode.IsSpace(r):
+		return z.appendBlank(dst)
+	case unicode.IsControl(r):
 		return dst
 	}
-	if i := int(r - utf8.RuneSelf); i < len(common) && common[i] != "" {
-		z.space = false
-		return append(dst, common[i]...)
+	start := len(dst)
+	dst = appendCasemap(dst, r)
+	if bytes.IndexByte(dst[start:], ' ') < 0 {
+		z.blank = false
+		return dst
 	}
-	return z.decompose(dst, r)
+	mapped := string(dst[start:])
+	dst = dst[:start]
+	for i := range len(mapped) { // such as a spacing accent: blank and accent
+		if mapped[i] == ' ' {
+			dst = z.appendBlank(dst)
+		} else {
+			dst, z.blank = append(dst, mapped[i]), false
+		}
+	}
+	return dst
 }
 
-// decompose appends the normal form of a character beyond ASCII.
-func (z *normalizer) decompose(dst []byte, r rune) []byte {
-	if unicode.IsSpace(r) {
-		return z.blank(dst)
-	}
-	r = unicode.ToTitle(r)
-	if r < utf8.RuneSelf {
-		z.space = false
-		return append(dst, byte(r))
-	}
+// appendCasemap appends title case and decomposition of r, until they change
+// nothing.
+func appendCasemap(dst []byte, r rune) []byte {
+	title := unicode.ToTitle(r)
 	var buf [utf8.UTFMax]byte
-	n := utf8.EncodeRune(buf[:], r)
+	n := utf8.EncodeRune(buf[:], title)
 	d := norm.NFKD.Properties(buf[:n]).Decomposition()
-	if d == nil {
-		z.space = false
+	if d == nil && '\uac00' <= title && title <= '\ud7a3' { // Hangul syllables are decomposed by rule
+		return norm.NFKD.AppendString(dst, string(title))
+	}
+	if d == nil && title == r {
 		return append(dst, buf[:n]...)
 	}
-	for len(d) > 0 {
-		r, n := utf8.DecodeRune(d)
-		switch c := unicode.ToTitle(r); {
-		case r == ' ': // such as a spacing accent: blank and accent
-			dst = z.blank(dst)
-		case c < utf8.RuneSelf: // a ligature, a letter in a circle: RFC 5051 would leave them small, so that "fi" wouldn't find them
-			dst, z.space = append(dst, byte(c)), false
-		default:
-			dst, z.space = append(dst, d[:n]...), false
-		}
-		d = d[n:]
+	if d == nil {
+		return appendCasemap(dst, title)
+	}
+	for _, c := range string(d) {
+		dst = appendCasemap(dst, c)
+	}
+	return dst
+}
+
+func (z *normalizer) appendBlank(dst []byte) []byte {
+	if !z.blank {
+		dst, z.blank = append(dst, ' '), true
 	}
 	return dst
 }
@@ -165,59 +170,20 @@ func (z *normalizer) decompose(dst []byte, r rune) []byte {
 func Normal(s string) string {
 	var z normalizer
 	b := z.append(make([]byte, 0, len(s)+8), []byte(s))
+	if z.n > 0 { // it ends within a character
+		b = utf8.AppendRune(b, utf8.RuneError)
+	}
 	return string(b)
 }
 
 // AppendNormalHeader appends the normal form of a header field's value as it
-// stands in the message: unfolded, encoded words decoded.
+// stands in the message: unfolded, encoded words decoded, no white space
+// around it.
 func AppendNormalHeader(dst, value []byte) []byte {
+	value = bytes.Trim(value, " \t\r\n")
+	if hasEightBit(value) || bytes.Contains(value, []byte("=?")) {
+		value = appendDecoded(nil, value)
+	}
 	var z normalizer
-	return z.append(dst, decodeValue(value))
+	return z.append(dst, value)
 }
-
-// decodeValue is the UTF-8 of a header field's value.
-func decodeValue(value []byte) []byte {
-	if bytes.Contains(value, []byte("=?")) {
-		return []byte(DecodeHeader(unfold(value)))
-	}
-	return validUTF8(bytes.TrimSpace(value))
-}
-
-// A Needle looks for a string in text that comes in pieces.
-type Needle struct {
-	s    string
-	tail []byte // end of the text so far, shorter than s
-}
-
-// NewNeedle looks for s, which is in normal form.
-func NewNeedle(s string) *Needle { return &Needle{s: s} }
-
-// Feed takes the next piece and reports whether s stands in the text so far.
-// The caller stops at the first find.
-func (n *Needle) Feed(piece []byte) (found bool) {
-	if len(n.s) == 0 {
-		return true
-	}
-	keep := len(n.s) - 1
-	if len(n.tail) > 0 {
-		n.tail = append(n.tail, piece[:min(len(piece), keep)]...)
-		if strings.Contains(string(n.tail), n.s) {
-			return true
-		}
-	}
-	if bytes.Contains(piece, []byte(n.s)) {
-		return true
-	}
-	if len(piece) >= keep {
-		n.tail = append(n.tail[:0], piece[len(piece)-keep:]...)
-		return false
-	}
-	if len(n.tail) == 0 {
-		n.tail = append(n.tail, piece...)
-	}
-	n.tail = n.tail[max(0, len(n.tail)-keep):]
-	return false
-}
-
-// Reset forgets the text.
-func (n *Needle) Reset() { n.tail = n.tail[:0] }

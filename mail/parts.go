@@ -2,224 +2,249 @@ package mail
 
 import "encoding/binary"
 
-// Parts are stored in preorder: kind u8, number of children, offset, header
-// octets, body octets, decoded octets + 1 (uvarints), then type, subtype,
-// encoding and charset, each a uvarint length and bytes.
+// The section parts of a record holds the tree in the order of the message.
+// Each part, the message itself first, is
+//
+//	1        bits 0-1 kind: 0 leaf, 1 multipart, 2 message/rfc822 or global, 3 such
+//	         a message in an encoding; bit 2: decoded octets follow (else they are
+//	         those of the body); bit 3: the encoding is not known; bit 4: bare line
+//	         feeds follow
+//	uvarint  number of children, of a multipart; a message of kind 2 has one
+//	uvarint  offset of its header in the message
+//	uvarint  octets of the header, with the empty line
+//	uvarint  octets of the body
+//	uvarint  decoded octets, if bit 2
+//	uvarint  bare line feeds, if bit 4
+//	names    type, subtype, encoding, charset, each as 1 + its place in
+//	         knownNames, or 0, uvarint length and octets
+const (
+	partKindBits = 3
+	partDecoded  = 1 << 2
+	partUnknown  = 1 << 3
+	partBare     = 1 << 4
+)
 
 // A Part is a part of a message.
 type Part struct {
 	Type, Subtype string // upper case
-	Encoding      string // upper case, as it came; empty for none
-	Charset       string
-	Offset        int64 // of its header in the message
-	HeaderSize    int64
+	Encoding      string // upper case, empty for none
+	Charset       string // upper case, empty for none
+	Offset        int64  // of its header in the message
+	HeaderSize    int64  // with the empty line
 	BodySize      int64
-	DecodedSize   int64 // of the decoded body; -1 if the encoding is not known
+	DecodedSize   int64 // octets of the body without its encoding; -1 if that is not known
+	BareLF        int64 // line feeds without a carriage return in the decoded body of text: with CRLF it is so many octets longer
 	Multipart     bool
-	Message       bool // message/rfc822 or message/global, looked into
+	Message       bool // message/rfc822 or message/global, with a message inside
+	kind          partKind
 	children      int
 }
 
-func appendPart(b []byte, t *part) []byte {
-	b = append(b, byte(t.kind))
-	for _, n := range []int64{int64(len(t.children)), t.offset, t.body - t.offset, t.end - t.body, t.decoded + 1} {
-		b = binary.AppendUvarint(b, uint64(n))
-	}
-	for _, s := range []string{t.header.typ, t.header.subtype, t.header.encoding, t.header.param("CHARSET")} {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
-	}
-	for _, c := range t.children {
-		b = appendPart(b, c)
+func (p *Parser) appendParts(b []byte) []byte {
+	for i := range p.nodes {
+		t := &p.nodes[i]
+		bits := byte(t.kind)
+		size := t.end - t.body
+		switch {
+		case t.decoded < 0:
+			bits |= partUnknown
+		case t.decoded != size:
+			bits |= partDecoded
+		}
+		if t.bare != 0 {
+			bits |= partBare
+		}
+		b = append(b, bits)
+		if t.kind == kindMultipart {
+			b = binary.AppendUvarint(b, uint64(t.children))
+		}
+		b = binary.AppendUvarint(b, uint64(t.offset))
+		b = binary.AppendUvarint(b, uint64(t.body-t.offset))
+		b = binary.AppendUvarint(b, uint64(size))
+		if bits&partDecoded != 0 {
+			b = binary.AppendUvarint(b, uint64(t.decoded))
+		}
+		if bits&partBare != 0 {
+			b = binary.AppendUvarint(b, uint64(t.bare))
+		}
+		for _, s := range [...]string{t.typ, t.subtype, t.encoding, t.charset} {
+			b = appendName(b, s)
+		}
 	}
 	return b
 }
 
-// A partReader reads stored parts. The first damage ends it.
-type partReader struct {
-	b    []byte
-	size int64 // of the message
-	ok   bool
+func appendName(b []byte, s string) []byte {
+	if code, ok := nameCodes[s]; ok {
+		return append(b, code+1)
+	}
+	b = binary.AppendUvarint(append(b, 0), uint64(len(s)))
+	return append(b, s...)
 }
 
-func (r Record) parts() partReader { return partReader{r.section(secParts), r.Size(), true} }
-
-func (p *partReader) uvarint() int64 {
-	n, k := binary.Uvarint(p.b)
-	if k <= 0 || n > 1<<62 {
-		p.ok, p.b = false, nil
-		return 0
+// name reads a name; a known one takes no memory.
+func (v *varints) name() string {
+	if len(v.b) == 0 {
+		v.ok = false
+		return ""
 	}
-	p.b = p.b[k:]
-	return int64(n)
-}
-
-func (p *partReader) bytes() []byte {
-	n := p.uvarint()
-	if n > int64(len(p.b)) {
-		p.ok, p.b = false, nil
-		return nil
+	code := int(v.b[0])
+	v.b = v.b[1:]
+	if code > len(knownNames) {
+		v.ok, v.b = false, nil
+		return ""
 	}
-	s := p.b[:n]
-	p.b = p.b[n:]
+	if code > 0 {
+		return knownNames[code-1]
+	}
+	n := v.uvarint()
+	if n > int64(len(v.b)) {
+		v.ok, v.b = false, nil
+		return ""
+	}
+	s := string(v.b[:n])
+	v.b = v.b[n:]
 	return s
 }
 
-// next reads one part, with its strings if full.
-func (p *partReader) next(full bool) (t Part) {
-	if len(p.b) == 0 {
-		p.ok = false
+// part reads one part.
+func (v *varints) part() (t Part) {
+	if len(v.b) == 0 {
+		v.ok = false
 		return t
 	}
-	kind := partKind(p.b[0])
-	p.b = p.b[1:]
-	t.Multipart, t.Message = kind == kindMultipart, kind == kindMessage
-	t.children = int(min(p.uvarint(), maxParts))
-	t.Offset, t.HeaderSize, t.BodySize = p.uvarint(), p.uvarint(), p.uvarint()
-	t.DecodedSize = p.uvarint() - 1
-	if t.Offset > p.size || t.HeaderSize > p.size-t.Offset || t.BodySize > p.size-t.Offset-t.HeaderSize {
-		p.ok, p.b = false, nil // damaged
-		return Part{}
+	bits := v.b[0]
+	v.b = v.b[1:]
+	t.kind = partKind(bits & partKindBits)
+	t.Multipart, t.Message = t.kind == kindMultipart, t.kind == kindMessage
+	switch t.kind {
+	case kindMultipart:
+		t.children = int(min(v.uvarint(), maxParts))
+	case kindMessage:
+		t.children = 1
 	}
-	typ, sub, enc, charset := p.bytes(), p.bytes(), p.bytes(), p.bytes()
-	if full {
-		t.Type, t.Subtype, t.Encoding, t.Charset = string(typ), string(sub), string(enc), string(charset)
+	t.Offset, t.HeaderSize, t.BodySize = v.uvarint(), v.uvarint(), v.uvarint()
+	t.DecodedSize = t.BodySize
+	if bits&partUnknown != 0 {
+		t.DecodedSize = -1
 	}
+	if bits&partDecoded != 0 {
+		t.DecodedSize = v.uvarint()
+	}
+	if bits&partBare != 0 {
+		t.BareLF = v.uvarint()
+	}
+	t.Type, t.Subtype, t.Encoding, t.Charset = v.name(), v.name(), v.name(), v.name()
 	return t
 }
 
-// skip passes over the children of t.
-func (p *partReader) skip(t Part) {
-	for left := t.children; left > 0 && p.ok; left-- {
-		left += p.next(false).children
+// skip passes over what is inside of t.
+func (v *varints) skip(t Part) {
+	for left := t.children; left > 0 && v.ok; left-- {
+		left += v.part().children
 	}
 }
 
-// find looks a part up by its path of part numbers (RFC 9051 §6.4.5.1), and
-// returns the reader behind it; full is as in next. Part 1 of a message
-// without parts is its body; numbers below a message/rfc822 count the parts of
-// the message in it.
-func (r Record) find(path []int, full bool) (t Part, p partReader, ok bool) {
-	p = r.parts()
-	t = p.next(full)
-	whole := true // t is a message, not a part of one
-	for _, n := range path {
-		if !whole {
-			if t.Message && t.children == 1 {
-				t = p.next(full)
-			} else if !t.Multipart {
-				return t, p, false
-			}
-		}
-		whole = false
-		switch {
-		case !t.Multipart && n == 1:
-		case t.Multipart && t.children == 0 && n == 1: // the one that BODYSTRUCTURE shows
-			t = Part{Type: "TEXT", Subtype: "PLAIN", Offset: t.Offset + t.HeaderSize}
-		case !t.Multipart || n < 1 || n > t.children:
-			return t, p, false
-		default:
-			for ; n > 1 && p.ok; n-- {
-				p.skip(p.next(false))
-			}
-			t = p.next(full)
-		}
-	}
-	return t, p, p.ok
-}
-
-// Part is the part at path; an empty path is the message.
+// Part is the part at path (RFC 9051 §6.4.5.1); an empty path is the message.
 func (r Record) Part(path []int) (Part, bool) {
-	t, _, ok := r.find(path, true)
+	t, _, ok := r.find(path)
 	return t, ok
 }
 
-// A Section is what BODY[] asks of a part.
-type Section uint8
-
-// The sections of RFC 9051 §6.4.5.1.
-const (
-	SectionBody   Section = iota // BODY[] or BODY[1.2]
-	SectionHeader                // BODY[HEADER] or BODY[1.2.HEADER]
-	SectionText                  // BODY[TEXT] or BODY[1.2.TEXT]
-	SectionMIME                  // BODY[1.2.MIME]
-)
-
-// Range is where a section stands in the message. ok is false when there is
-// no such part, or it has no such section.
-func (r Record) Range(path []int, kind Section) (off, n int64, ok bool) {
-	t, p, ok := r.find(path, false)
-	if !ok {
-		return 0, 0, false
-	}
-	if kind == SectionHeader || kind == SectionText {
-		if len(path) > 0 {
-			if !t.Message || t.children != 1 {
-				return 0, 0, false
-			}
-			t = p.next(false)
-		}
-		if kind == SectionHeader {
-			off, n = t.Offset, t.HeaderSize
-		} else {
-			off, n = t.Offset+t.HeaderSize, t.BodySize
-		}
-	} else if kind == SectionMIME {
-		off, n = t.Offset, t.HeaderSize
-		ok = len(path) > 0
-	} else if len(path) == 0 {
-		off, n = 0, r.Size()
-	} else {
-		off, n = t.Offset+t.HeaderSize, t.BodySize
-	}
-	if !p.ok {
-		return 0, 0, false
-	}
-	return off, n, ok
+// virtual is the part that BODYSTRUCTURE shows in one that has none.
+func (t Part) virtual() Part {
+	return Part{Type: "TEXT", Subtype: "PLAIN", Charset: "US-ASCII", Offset: t.Offset + t.HeaderSize}
 }
 
-// Parts calls f with each part that is not the message itself, in the order
-// of the message. A message without parts has one, number 1.
-func (r Record) Parts(f func(path []int, p Part) bool) {
-	p := r.parts()
-	root := p.next(true)
-	if !p.ok {
-		return
+// find looks a part up by its path, and returns the reader behind it. Part 1
+// of a message without parts is its body; numbers below a message/rfc822 count
+// the parts of the message in it.
+func (r Record) find(path []int) (t Part, v varints, ok bool) {
+	v = varints{b: r.section(secParts), ok: true}
+	t = v.part()
+	whole := true // t is a message, not a part of one
+	for _, n := range path {
+		if !whole && t.kind == kindMessage {
+			t, whole = v.part(), true
+		} else if !whole && t.kind == kindOpaque {
+			t, whole = t.virtual(), true
+		}
+		switch {
+		case !t.Multipart && whole && n == 1:
+		case t.Multipart && t.children == 0 && n == 1:
+			t = t.virtual()
+		case !t.Multipart || n < 1 || n > t.children:
+			return Part{}, v, false
+		default:
+			for ; n > 1 && v.ok; n-- {
+				v.skip(v.part())
+			}
+			t = v.part()
+		}
+		whole = false
 	}
-	w := partWalker{p: &p, f: f}
-	w.below(root, true)
+	if !v.ok || !r.holds(t) {
+		return Part{}, v, false
+	}
+	return t, v, true
+}
+
+// holds reports whether a part is within the message.
+func (r Record) holds(t Part) bool {
+	return t.Offset+t.HeaderSize+t.BodySize <= r.Size()
+}
+
+// Parts calls f with each part that has a number, in the order of the message,
+// until it returns false. A message without parts has one, number 1. path is
+// only valid in f.
+func (r Record) Parts(f func(path []int, p Part) bool) {
+	w := partWalker{r: r, v: varints{b: r.section(secParts), ok: true}, f: f}
+	w.below(w.v.part(), true)
 }
 
 type partWalker struct {
-	p    *partReader
+	r    Record
+	v    varints
 	f    func([]int, Part) bool
 	path []int
 	done bool
 }
 
-// below visits what is below t; whole says that t is a message.
+// below visits what is inside of t; whole says that t is a message.
 func (w *partWalker) below(t Part, whole bool) {
 	switch {
-	case w.done || !w.p.ok || len(w.path) > 2*maxDepth:
+	case w.done || !w.v.ok || len(w.path) > 2*maxDepth:
+		w.done = true
 	case t.Multipart:
-		for n := 1; n <= t.children && !w.done && w.p.ok; n++ {
-			w.visit(n, w.p.next(true))
+		for n := 1; n <= t.children && !w.done; n++ {
+			w.visit(n, w.v.part())
 		}
 	case whole:
 		w.visit(1, t)
-	case t.Message && t.children == 1:
-		w.below(w.p.next(true), true)
+	case t.Message:
+		w.below(w.v.part(), true)
 	}
 }
 
 func (w *partWalker) visit(n int, t Part) {
-	if !w.p.ok {
+	if !w.v.ok || !w.r.holds(t) {
+		w.done = true
 		return
 	}
 	w.path = append(w.path, n)
-	if !w.f(w.path, t) {
-		w.done = true
-	}
+	w.done = !w.f(w.path, t)
 	w.below(t, false)
 	w.path = w.path[:len(w.path)-1]
+}
+
+func (r Record) validParts() bool {
+	v := varints{b: r.section(secParts), ok: true}
+	for left := 1; left > 0 && v.ok; left-- {
+		t := v.part()
+		if !r.holds(t) {
+			return false
+		}
+		left += t.children
+	}
+	return v.ok && len(v.b) == 0
 }

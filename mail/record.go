@@ -2,28 +2,45 @@ package mail
 
 import (
 	"encoding/binary"
-	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
-// A Record is what is known of a message without reading it: a compact form
-// whose accessors slice into it. An empty or damaged one answers with zero
-// values.
-//
-//	version u8, flags u8, size u64, header size u64, sent date i64 (seconds),
-//	its zone i16 (minutes), hash of Message-ID 8, of In-Reply-To 8,
-//	lengths of the sections u32 each, the sections one after the other:
-//	envelope, structure, marks, parts, references, base subject, from, to, cc,
-//	display from, display to, preview
-//
-// Marks are kind u8, start u32, end u32, sorted by start. References are
-// hashes of 8 octets. Parts are in parts.go. Integers are little-endian.
-type Record []byte
+// Version is that of the parser, kept in each record.
+const Version = 1
 
-// A Hash stands for a message id.
-type Hash [8]byte
+// A Record is what is known of a message without reading it: a compact form
+// into which the accessors slice. What they return lives as long as the
+// record's memory. An empty record, a damaged one and one of another version
+// answer with zero values.
+//
+//	octets
+//	1        version, 1
+//	1        marks: 1 octets beyond ASCII in the header, 2 has a sent date,
+//	         4 has a Message-ID, 8 has In-Reply-To, 16 subject of a reply,
+//	         32 has a part in base64, 64 has marks that are no extension data
+//	1        length of all before the sections
+//	uvarint  length of each section but the last, which fills the rest
+//	uvarint  octets of the message
+//	uvarint  octets of its header, with the empty line
+//	varint   sent date, seconds since 1970; 0 if it has none
+//	varint   its zone, minutes east of UTC; 0 if it has none
+//
+// and the sections, one after the other:
+//
+//	envelope       ENVELOPE in neutral wire form
+//	structure      BODYSTRUCTURE in neutral wire form, with all that any client gets
+//	marks          of ranges of it that only some get, by start: kind u8 (0 extension
+//	               data, 1 message/global, 2 not for rev2, 3 only for rev2), start as
+//	               uvarint from the start before, length uvarint
+//	parts          the tree, see parts.go
+//	ids            hashes of 8 octets: of Message-ID and In-Reply-To if the marks say
+//	               so, then of References in their order
+//	base subject, from, to, cc, display from, display to
+//	               sort keys in normal form
+//	preview        UTF-8
+//
+// Integers are those of encoding/binary. There is no checksum: storage has one.
+type Record []byte
 
 const (
 	recEightBit = 1 << iota
@@ -31,6 +48,8 @@ const (
 	recMessageID
 	recInReplyTo
 	recReply
+	recBase64
+	recVariants
 )
 
 const (
@@ -38,7 +57,7 @@ const (
 	secStructure
 	secMarks
 	secParts
-	secReferences
+	secIDs
 	secSubject
 	secFrom
 	secTo
@@ -46,58 +65,122 @@ const (
 	secDisplayFrom
 	secDisplayTo
 	secPreview
-	sections
+	sectionCount
 )
 
-const (
-	offFlags   = 1
-	offSize    = 2
-	offHeader  = 10
-	offDate    = 18
-	offZone    = 26
-	offID      = 28
-	offReplyTo = 36
-	offLengths = 44
-	recordHead = offLengths + 4*sections
-)
+const recordFixed = 3 // octets before the first varint
 
-// Valid reports whether the record's own lengths agree with it.
-func (r Record) Valid() bool {
-	if len(r) < recordHead || r[0] == 0 {
-		return false
-	}
-	n := uint64(recordHead)
-	for i := range sections {
-		n += uint64(binary.LittleEndian.Uint32(r[offLengths+4*i:]))
-	}
-	return n == uint64(len(r))
+// A recordHead is what comes before the sections.
+type recordHead struct {
+	size, header, date, zone int64
+	total                    int64 // length of all but the last section
 }
 
-func (r Record) section(s int) []byte {
-	if len(r) < recordHead {
-		return nil
+func (r Record) head() (h recordHead, ok bool) {
+	v, ok := r.varints()
+	if !ok {
+		return h, false
 	}
-	start := uint64(recordHead)
-	for i := range s {
-		start += uint64(binary.LittleEndian.Uint32(r[offLengths+4*i:]))
+	for range sectionCount - 1 {
+		h.total += v.uvarint()
 	}
-	end := start + uint64(binary.LittleEndian.Uint32(r[offLengths+4*s:]))
-	if end > uint64(len(r)) {
-		return nil
+	h.size, h.header = v.uvarint(), v.uvarint()
+	h.date, h.zone = v.varint(), v.varint()
+	if !v.ok || len(v.b) > 0 || h.header > h.size || h.zone < -24*60 || h.zone > 24*60 {
+		return recordHead{}, false
 	}
-	return r[start:end]
+	return h, true
 }
 
-func (r Record) has(flag byte) bool { return len(r) >= recordHead && r[offFlags]&flag != 0 }
+// varints begins to read before the lengths of the sections.
+func (r Record) varints() (v varints, ok bool) {
+	if len(r) < recordFixed || r[0] != Version || int(r[2]) < recordFixed || int(r[2]) > len(r) {
+		return v, false
+	}
+	return varints{b: r[recordFixed:r[2]], ok: true}, true
+}
 
-func (r Record) number(off int) int64 {
-	if len(r) < recordHead {
+// varints reads numbers. The first damage ends it.
+type varints struct {
+	b  []byte
+	ok bool
+}
+
+// maxNumber keeps sums of a few numbers within int64.
+const maxNumber = 1 << 56
+
+func (v *varints) uvarint() int64 {
+	if len(v.b) > 0 && v.b[0] < 0x80 {
+		n := v.b[0]
+		v.b = v.b[1:]
+		return int64(n)
+	}
+	n, k := binary.Uvarint(v.b)
+	if k <= 0 || n > maxNumber {
+		v.ok, v.b = false, nil
 		return 0
 	}
-	return int64(binary.LittleEndian.Uint64(r[off:]))
+	v.b = v.b[k:]
+	return int64(n)
 }
 
-// Version is that of the parser that made the record.
+func (v *varints) varint() int64 {
+	n, k := binary.Varint(v.b)
+	if k <= 0 {
+		v.ok, v.b = false, nil
+		return 0
+	}
+	v.b = v.b[k:]
+	return n
+}
+
+// section slices a section out.
+func (r Record) section(s int) []byte {
+	v, ok := r.varints()
+	if !ok {
+		return nil
+	}
+	start, end := int64(r[2]), int64(len(r))
+	for i := range min(s+1, sectionCount-1) {
+		n := v.uvarint()
+		if n > end-start {
+			return nil
+		}
+		if i == s {
+			end = start + n
+		} else {
+			start += n
+		}
+	}
+	if !v.ok {
+		return nil
+	}
+	return r[start:end:end]
+}
+
+func (r Record) has(mark byte) bool {
+	return len(r) >= recordFixed && r[0] == Version && r[1]&mark != 0
+}
+
+// Valid reports whether the record is whole: all accessors answer with what
+// the parser wrote, as far as lengths and structure can tell.
+func (r Record) Valid() bool {
+	h, ok := r.head()
+	if !ok || int64(r[2])+h.total > int64(len(r)) {
+		return false
+	}
+	need := 0
+	if r.has(recMessageID) {
+		need += 8
+	}
+	if r.has(recInReplyTo) {
+		need += 8
+	}
+	ids := len(r.section(secIDs))
+	return ids%8 == 0 && ids >= need && r.validMarks() && r.validParts()
+}
+
+// Version is that of the parser that made the record; 0 if it is empty.
 func (r Record) Version() uint8 {
 	if len(r) == 0 {
 		return 0
@@ -105,64 +188,66 @@ func (r Record) Version() uint8 {
 	return r[0]
 }
 
-// Size is the message's octets.
-func (r Record) Size() int64 { return max(0, r.number(offSize)) }
+// Size is the octets of the message.
+func (r Record) Size() int64 {
+	h, _ := r.head()
+	return h.size
+}
 
 // HeaderSize is the octets of its header, with the empty line.
-func (r Record) HeaderSize() int64 { return max(0, min(r.number(offHeader), r.Size())) }
-
-// Envelope is the ENVELOPE in neutral wire form.
-func (r Record) Envelope() []byte { return r.section(secEnvelope) }
+func (r Record) HeaderSize() int64 {
+	h, _ := r.head()
+	return h.header
+}
 
 // EightBitHeader reports whether the header has octets beyond ASCII.
 func (r Record) EightBitHeader() bool { return r.has(recEightBit) }
 
-// AppendBodyStructure appends BODYSTRUCTURE, or BODY if not extended. For
-// IMAP4rev1, rev2 false, message/global is a basic part.
-func (r Record) AppendBodyStructure(dst []byte, extended, rev2 bool) []byte {
-	s, marks := r.section(secStructure), r.section(secMarks)
-	pos := 0
-	for ; len(marks) >= 9; marks = marks[9:] {
-		start, end := int(binary.LittleEndian.Uint32(marks[1:])), int(binary.LittleEndian.Uint32(marks[5:]))
-		skip := marks[0] == markExtension && !extended || marks[0] == markGlobal && !rev2
-		if !skip || start < pos || end < start || end > len(s) {
-			continue
-		}
-		dst = append(dst, s[pos:start]...)
-		pos = end
-	}
-	return append(dst, s[pos:]...)
-}
+// Base64 reports whether a part is in base64.
+func (r Record) Base64() bool { return r.has(recBase64) }
 
-// SentDate is the Date header's time, in its own zone.
+// Envelope is the ENVELOPE in neutral wire form.
+func (r Record) Envelope() []byte { return r.section(secEnvelope) }
+
+// SentDate is the time of the Date header field, in its own zone.
 func (r Record) SentDate() (t time.Time, ok bool) {
-	if !r.has(recDate) {
+	h, ok := r.head()
+	if !ok || !r.has(recDate) {
 		return time.Time{}, false
 	}
-	zone := int(int16(binary.LittleEndian.Uint16(r[offZone:])))
-	return time.Unix(r.number(offDate), 0).In(time.FixedZone("", zone*60)), true
+	return inZone(h.date, int(h.zone)), true
 }
 
 // MessageID is the hash of the message's id.
-func (r Record) MessageID() (h Hash, ok bool) {
-	if r.has(recMessageID) {
-		return Hash(r[offID : offID+8]), true
-	}
-	return h, false
-}
+func (r Record) MessageID() (h Hash, ok bool) { return r.id(recMessageID, 0) }
 
 // InReplyTo is the hash of the first id in In-Reply-To.
 func (r Record) InReplyTo() (h Hash, ok bool) {
-	if r.has(recInReplyTo) {
-		return Hash(r[offReplyTo : offReplyTo+8]), true
+	if r.has(recMessageID) {
+		return r.id(recInReplyTo, 8)
 	}
-	return h, false
+	return r.id(recInReplyTo, 0)
 }
 
-// References calls f with the ids of References, in their order.
+func (r Record) id(mark byte, at int) (h Hash, ok bool) {
+	ids := r.section(secIDs)
+	if !r.has(mark) || len(ids) < at+8 {
+		return h, false
+	}
+	return Hash(ids[at : at+8]), true
+}
+
+// References calls f with the ids of References in their order, until it
+// returns false. Of more than a hundred, ones behind the first are missing.
 func (r Record) References(f func(Hash) bool) {
-	for s := r.section(secReferences); len(s) >= 8; s = s[8:] {
-		if !f(Hash(s[:8])) {
+	ids := r.section(secIDs)
+	for _, mark := range [...]byte{recMessageID, recInReplyTo} {
+		if r.has(mark) && len(ids) >= 8 {
+			ids = ids[8:]
+		}
+	}
+	for ; len(ids) >= 8; ids = ids[8:] {
+		if !f(Hash(ids[:8])) {
 			return
 		}
 	}
@@ -172,127 +257,23 @@ func (r Record) References(f func(Hash) bool) {
 // 5256 §2.1).
 func (r Record) IsReply() bool { return r.has(recReply) }
 
-// BaseSubject is the base subject of RFC 5256 §2.1 in normal form.
-func (r Record) BaseSubject() string { return string(r.section(secSubject)) }
+// BaseSubject is the normal form of the base subject of RFC 5256 §2.1.
+func (r Record) BaseSubject() []byte { return r.section(secSubject) }
 
-// From, To and Cc are the normal form of the first mailbox of that field.
-func (r Record) From() string { return string(r.section(secFrom)) }
+// From is the normal form of the mailbox of the first address in From.
+func (r Record) From() []byte { return r.section(secFrom) }
 
-// To is like From.
-func (r Record) To() string { return string(r.section(secTo)) }
+// To is that of To.
+func (r Record) To() []byte { return r.section(secTo) }
 
-// Cc is like From.
-func (r Record) Cc() string { return string(r.section(secCc)) }
+// Cc is that of Cc.
+func (r Record) Cc() []byte { return r.section(secCc) }
 
-// DisplayFrom and DisplayTo are the sort keys of RFC 5957 in normal form.
-func (r Record) DisplayFrom() string { return string(r.section(secDisplayFrom)) }
+// DisplayFrom is the normal form of the sort key DISPLAYFROM of RFC 5957.
+func (r Record) DisplayFrom() []byte { return r.section(secDisplayFrom) }
 
-// DisplayTo is like DisplayFrom.
-func (r Record) DisplayTo() string { return string(r.section(secDisplayTo)) }
+// DisplayTo is that of DISPLAYTO.
+func (r Record) DisplayTo() []byte { return r.section(secDisplayTo) }
 
-// Preview is the text of RFC 8970, at most 200 characters.
-func (r Record) Preview() string { return string(r.section(secPreview)) }
-
-// buildRecord writes the record of a parsed message.
-func buildRecord(p *Parser) Record {
-	var sec [sections][]byte
-	m := p.root.header.message
-	if m == nil {
-		m = new(messageHeader)
-	}
-	sec[secEnvelope] = appendEnvelope(nil, m)
-	w := structureWriter{}
-	w.part(p.root)
-	sec[secStructure] = w.b
-	slices.SortStableFunc(w.marks, func(a, b mark) int {
-		if a.start != b.start {
-			return a.start - b.start
-		}
-		return b.end - a.end
-	})
-	for _, k := range w.marks {
-		sec[secMarks] = append(sec[secMarks], k.kind)
-		sec[secMarks] = binary.LittleEndian.AppendUint32(sec[secMarks], uint32(k.start))
-		sec[secMarks] = binary.LittleEndian.AppendUint32(sec[secMarks], uint32(k.end))
-	}
-	sec[secParts] = appendPart(nil, p.root)
-	ids := messageIDs(m.references)
-	for _, id := range ids[max(0, len(ids)-maxReferences):] {
-		h := hashID(id)
-		sec[secReferences] = append(sec[secReferences], h[:]...)
-	}
-	flags := sortKeys(m, &sec)
-	sec[secPreview] = p.preview.text()
-
-	r := make([]byte, recordHead)
-	r[0] = Version
-	if p.eight {
-		flags |= recEightBit
-	}
-	le := binary.LittleEndian
-	le.PutUint64(r[offSize:], uint64(p.pos))
-	le.PutUint64(r[offHeader:], uint64(p.root.body))
-	if t, ok := ParseDate(m.date); ok {
-		flags |= recDate
-		_, zone := t.Zone()
-		le.PutUint64(r[offDate:], uint64(t.Unix()))
-		le.PutUint16(r[offZone:], uint16(zone/60))
-	}
-	if ids := messageIDs(m.messageID); len(ids) > 0 {
-		flags |= recMessageID
-		h := hashID(ids[0])
-		copy(r[offID:], h[:])
-	}
-	if ids := messageIDs(m.inReplyTo); len(ids) > 0 {
-		flags |= recInReplyTo
-		h := hashID(ids[0])
-		copy(r[offReplyTo:], h[:])
-	}
-	r[offFlags] = flags
-	for i := range sec {
-		le.PutUint32(r[offLengths+4*i:], uint32(len(sec[i])))
-		r = append(r, sec[i]...)
-	}
-	return slices.Clip(r)
-}
-
-// sortKeys fills the sort keys in.
-func sortKeys(m *messageHeader, sec *[sections][]byte) (flags byte) {
-	subject, reply := BaseSubject(DecodeHeader(m.subject))
-	if reply {
-		flags |= recReply
-	}
-	sec[secSubject] = sortKey(subject)
-	first := func(values []string) (mailbox, display []byte) {
-		for _, a := range parseAddresses(values) {
-			if !a.hasMailbox || !a.hasHost {
-				continue // a group's begin or end
-			}
-			mailbox = sortKey(a.mailbox)
-			name := DecodeHeader(a.name)
-			if strings.TrimSpace(name) == "" {
-				name = strings.TrimSuffix(a.mailbox+"@"+a.host, "@")
-			}
-			return mailbox, sortKey(name)
-		}
-		return nil, nil
-	}
-	sec[secFrom], sec[secDisplayFrom] = first(m.from)
-	sec[secTo], sec[secDisplayTo] = first(m.to)
-	sec[secCc], _ = first(m.cc)
-	return flags
-}
-
-// sortKey is the normal form of s, as far as anything is sorted by it.
-func sortKey(s string) []byte {
-	const most = 1000
-	s = Normal(s)
-	if len(s) > most {
-		n := most
-		for n > 0 && !utf8.RuneStart(s[n]) {
-			n--
-		}
-		s = s[:n]
-	}
-	return []byte(s)
-}
+// Preview is the text of RFC 8970, at most 200 characters of UTF-8.
+func (r Record) Preview() []byte { return r.section(secPreview) }

@@ -1,40 +1,41 @@
 package mail
 
-import (
-	"crypto/sha256"
-	"strings"
-)
+import "strings"
 
-// BaseSubject is the base subject of RFC 5256 §2.1, steps 1 to 6, of a decoded
-// subject, and whether it was that of a reply or a forward.
+// BaseSubject is the base subject of RFC 5256 §2.1 of a decoded subject, and
+// whether taking away what makes it one says that the message is a reply or a
+// forward.
 func BaseSubject(s string) (base string, reply bool) {
-	s = strings.Join(strings.Fields(s), " ") // step 1
+	s = strings.Join(strings.FieldsFunc(s, isBlankRune), " ") // step 1
 	for {
 		for hasTrailer(s) { // step 2
-			s, reply = strings.TrimSpace(s[:len(s)-5]), true
+			s, reply = strings.TrimRight(s[:len(s)-5], " "), true
 		}
 		for { // steps 3 to 5
 			rest, ok := cutLeader(s)
-			if s = rest; !ok {
+			if !ok {
 				break
 			}
-			reply = true
+			s, reply = rest, true
 		}
+		s = cutBlobs(s)
 		// step 6
 		if len(s) < 6 || !strings.EqualFold(s[:5], "[fwd:") || s[len(s)-1] != ']' {
 			return s, reply
 		}
-		s, reply = strings.TrimSpace(s[5:len(s)-1]), true
+		s, reply = strings.Trim(s[5:len(s)-1], " "), true
 	}
 }
+
+func isBlankRune(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }
 
 // hasTrailer reports whether s ends in subj-trailer, "(fwd)".
 func hasTrailer(s string) bool {
 	return len(s) >= 5 && strings.EqualFold(s[len(s)-5:], "(fwd)")
 }
 
-// cutLeader removes subj-leader, *subj-blob subj-refwd (step 3). Without
-// subj-refwd it removes the blobs as long as something is left (step 4).
+// cutLeader removes a subj-leader, *subj-blob subj-refwd, and the blanks
+// behind it, which are further ones.
 func cutLeader(s string) (string, bool) {
 	rest := s
 	for {
@@ -42,20 +43,14 @@ func cutLeader(s string) (string, bool) {
 		if !ok {
 			break
 		}
-		if next != "" {
-			s = next
-		}
 		rest = next
 	}
-	if len(rest) < 3 {
-		return s, false
-	}
 	switch {
-	case strings.EqualFold(rest[:2], "re"):
+	case len(rest) >= 2 && strings.EqualFold(rest[:2], "re"):
 		rest = rest[2:]
-	case strings.EqualFold(rest[:3], "fwd"):
+	case len(rest) >= 3 && strings.EqualFold(rest[:3], "fwd"):
 		rest = rest[3:]
-	case strings.EqualFold(rest[:2], "fw"):
+	case len(rest) >= 2 && strings.EqualFold(rest[:2], "fw"):
 		rest = rest[2:]
 	default:
 		return s, false
@@ -70,7 +65,19 @@ func cutLeader(s string) (string, bool) {
 	return strings.TrimLeft(rest[1:], " "), true
 }
 
-// cutBlob removes subj-blob: "[" *BLOBCHAR "]" *WSP.
+// cutBlobs removes each subj-blob that something follows. No leader can come
+// after one of them: it would have taken them all.
+func cutBlobs(s string) string {
+	for {
+		rest, ok := cutBlob(s)
+		if !ok || rest == "" {
+			return s
+		}
+		s = rest
+	}
+}
+
+// cutBlob removes a subj-blob, "[" *BLOBCHAR "]" *WSP.
 func cutBlob(s string) (string, bool) {
 	if !strings.HasPrefix(s, "[") {
 		return s, false
@@ -80,43 +87,4 @@ func cutBlob(s string) (string, bool) {
 		return s, false
 	}
 	return strings.TrimLeft(s[end+2:], " "), true
-}
-
-// messageIDs lists the ids in a Message-ID, In-Reply-To or References field.
-// Text between them is passed over; a field without any "<" is an id as a
-// whole if it has no blank.
-func messageIDs(s string) (ids []string) {
-	if strings.IndexByte(s, '<') < 0 {
-		if s = strings.TrimSpace(s); s != "" && !strings.ContainsAny(s, " \t") {
-			return []string{s}
-		}
-		return nil
-	}
-	for {
-		i := strings.IndexByte(s, '<')
-		if i < 0 {
-			return ids
-		}
-		s = s[i+1:]
-		end := strings.IndexByte(s, '>')
-		if end < 0 {
-			return ids
-		}
-		id := strings.Map(func(r rune) rune {
-			if r == ' ' || r == '\t' {
-				return -1
-			}
-			return r
-		}, s[:end])
-		if id != "" {
-			ids = append(ids, id)
-		}
-		s = s[end+1:]
-	}
-}
-
-func hashID(id string) (h Hash) {
-	sum := sha256.Sum256([]byte(id))
-	copy(h[:], sum[:])
-	return h
 }

@@ -67,15 +67,30 @@ func TestMessageIDs(t *testing.T) {
 		"a b":                           nil,
 		"<>":                            nil,
 		"<a@b":                          nil,
+		// RFC 5256 §3: quoting makes no other id
+		"<\"01KF8JCEOCBS0045PS\"@xxx.yyy.com>": {"01KF8JCEOCBS0045PS@xxx.yyy.com"},
+		"<\"a\\\"b\"@c>":                       {"a\"b@c"},
 	} {
-		if got := messageIDs(in); !slices.Equal(got, want) {
-			t.Errorf("%q: %q, want %q", in, got, want)
+		var got, hashes []Hash
+		eachID([]byte(in), func(h Hash) bool { got = append(got, h); return true })
+		for _, id := range want {
+			hashes = append(hashes, hashOf(id))
+		}
+		if !slices.Equal(got, hashes) {
+			t.Errorf("%q is not %q", in, want)
 		}
 	}
-	msg := "References: " + strings.Repeat("<x@y> ", 500) + "<last@y>\r\n\r\n"
-	n, last := 0, Hash{}
-	parse(msg).References(func(h Hash) bool { n++; last = h; return true })
-	if n != maxReferences || last != hashID("last@y") {
+	msg := "References: <first@y> " + strings.Repeat("<x@y> ", 500) + "<last@y>\r\n\r\n"
+	n, first, last := 0, Hash{}, Hash{}
+	parse(msg).References(func(h Hash) bool {
+		if n == 0 {
+			first = h
+		}
+		n++
+		last = h
+		return true
+	})
+	if n != maxIDs || first != hashOf("first@y") || last != hashOf("last@y") {
 		t.Error(n, "references; the last ones count")
 	}
 }
@@ -92,7 +107,7 @@ func TestPreview(t *testing.T) {
 		"\n" + strings.Repeat("ä", 300):      strings.Repeat("ä", 200),
 		"\n" + strings.Repeat("ab ", 30_000): strings.TrimSpace(strings.Repeat("ab ", 67)),
 	} {
-		if got := parse(crlf(in)).Preview(); got != want {
+		if got := string(parse(crlf(in)).Preview()); got != want {
 			t.Errorf("%.80q: %q, want %q", in, got, want)
 		}
 	}

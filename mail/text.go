@@ -1,239 +1,166 @@
 package mail
 
 import (
-	"bytes"
 	"io"
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/transform"
+	"sync"
 )
 
 // A Scope is the part of a message that a search looks at.
 type Scope uint8
 
-// The scopes of SEARCH TEXT, BODY and HEADER.
 const (
-	ScopeHeader Scope = 1 << iota // the message's header
-	ScopeBody                     // its text, with the headers of messages in it
-	ScopeText   = ScopeHeader | ScopeBody
+	// ScopeHeader is the message's header.
+	ScopeHeader Scope = 1 << iota
+	// ScopeBody is the text of all text parts, and the headers of messages in
+	// the message.
+	ScopeBody
+	// ScopeText is both, and the headers of parts (RFC 9051 §6.4.4, TEXT).
+	ScopeText = ScopeHeader | ScopeBody
 )
 
 const (
-	pieceBytes    = 8 << 10
-	maxHeaderText = 1 << 20 // octets of a header that searches look at
+	maxPiece      = 8 << 10  // octets of normal text that are given at once
+	textStep      = 4 << 10  // octets that are decoded at once
+	textRead      = 32 << 10 // octets that are read at once
+	maxHeaderText = 1 << 20  // octets of a header that searches look at
 )
 
-// NormalText calls emit with the normal text of a message, piece by piece,
-// until it returns false. Fields and parts end in a line feed, which no normal
-// string holds, so that no match spans two. A piece is only valid in emit.
+// NormalText calls emit with the normal text of a message, in pieces of at
+// most 8 KB, until it returns false. Each header field is "NAME: value"; field
+// and part end in a line feed, which no normal string holds, so that no match
+// spans two. A piece is only valid in emit. The error is raw's, or
+// io.ErrUnexpectedEOF when raw is shorter than the record says.
 func NormalText(rec Record, raw io.ReaderAt, s Scope, emit func(piece []byte) bool) error {
-	t := &texter{raw: raw, emit: emit}
+	t := texters.Get().(*texter)
+	defer texters.Put(t)
+	t.raw, t.emit, t.out, t.done, t.err = raw, emit, t.out[:0], false, nil
 	if s&ScopeHeader != 0 {
 		t.header(0, rec.HeaderSize())
 	}
-	if s&ScopeBody != 0 && !t.done && t.err == nil {
-		rec.Parts(func(path []int, p Part) bool {
-			switch {
-			case p.Message:
-				if off, n, ok := rec.Range(path, SectionHeader); ok {
-					t.header(off, n)
-				}
-			case p.Type == "TEXT":
-				t.part(p)
-			}
-			return !t.done && t.err == nil
-		})
+	if s&ScopeBody != 0 && !t.done {
+		t.body(rec, s == ScopeText)
 	}
-	return t.err
+	t.give(0)
+	err := t.err
+	t.raw, t.emit, t.err = nil, nil, nil
+	return err
 }
+
+var texters = sync.Pool{New: func() any { return &texter{in: make([]byte, textRead)} }}
 
 type texter struct {
-	raw  io.ReaderAt
-	emit func([]byte) bool
-	out  []byte
-	done bool
-	err  error
+	raw     io.ReaderAt
+	emit    func([]byte) bool
+	in      []byte
+	head    []byte
+	out     []byte // normal text that was not given yet
+	normal  normalizer
+	decoder textDecoder
+	done    bool
+	err     error
 }
 
-// give passes the text on. Decomposed it can be longer than what was read.
-func (t *texter) give() {
-	for b := t.out; len(b) > 0 && !t.done; {
-		n := min(len(b), pieceBytes)
-		t.done = !t.emit(b[:n])
-		b = b[n:]
+// give passes text on as long as there are more than so many octets of it.
+func (t *texter) give(keep int) {
+	at := 0
+	for len(t.out)-at > keep && !t.done {
+		n := min(len(t.out)-at, maxPiece)
+		t.done = !t.emit(t.out[at : at+n])
+		at += n
 	}
-	t.out = t.out[:0]
+	t.out = t.out[:copy(t.out, t.out[at:])]
+}
+
+func (t *texter) body(rec Record, partHeaders bool) {
+	rec.Parts(func(path []int, p Part) bool {
+		if partHeaders && len(path) > 0 && p.Offset > 0 {
+			t.header(p.Offset, p.HeaderSize)
+		}
+		switch {
+		case t.done:
+		case p.Message:
+			if off, n, ok := rec.Range(path, SectionHeader); ok {
+				t.header(off, n)
+			}
+		case p.Type == "TEXT" || p.Type == "MESSAGE":
+			t.part(p)
+		}
+		return !t.done
+	})
+}
+
+// read fills b from off on. It ends the text if that fails.
+func (t *texter) read(b []byte, off int64) bool {
+	n, err := t.raw.ReadAt(b, off)
+	if n == len(b) {
+		return true
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	t.err, t.done = err, true
+	return false
 }
 
 // header gives the fields of the header at off.
 func (t *texter) header(off, n int64) {
-	b := make([]byte, min(n, maxHeaderText))
-	k, err := t.raw.ReadAt(b, off)
-	if err != nil && err != io.EOF {
-		t.err = err
+	n = min(n, maxHeaderText)
+	if int64(cap(t.head)) < n {
+		t.head = make([]byte, n)
+	}
+	t.head = t.head[:n]
+	if !t.read(t.head, off) {
 		return
 	}
-	eachField(b[:k], func(name, value []byte) bool {
-		var z normalizer
-		t.out = z.append(t.out, name)
-		t.out = append(t.out, ':', ' ')
-		t.out = AppendNormalHeader(t.out, value)
-		t.out = append(t.out, '\n')
-		if len(t.out) >= pieceBytes {
-			t.give()
+	header := t.head
+	for !t.done {
+		field, rest, end := nextField(header)
+		if end {
+			break
 		}
-		return !t.done
-	})
-	t.give()
-}
-
-// part gives the text of a text part.
-func (t *texter) part(p Part) {
-	var z normalizer
-	err := decodeText(io.NewSectionReader(t.raw, p.Offset+p.HeaderSize, p.BodySize), p, func(b []byte) bool {
-		t.out = z.append(t.out, b)
-		t.give()
-		return !t.done
-	})
-	if err != nil {
-		t.err = err
-		return
-	}
-	t.out = append(t.out, '\n')
-	t.give()
-}
-
-// decodeText calls emit with the text of a part in UTF-8.
-func decodeText(r io.Reader, p Part, emit func([]byte) bool) error {
-	src := &sourceReader{r: r}
-	r = src
-	if d, err := NewTransferReader(p.Encoding, r); err == nil {
-		r = d
-	}
-	single, _ := charset(p.Charset).(*charmap.Charmap)
-	if e := charset(p.Charset); e != nil && single == nil {
-		r = transform.NewReader(r, e.NewDecoder())
-	}
-	var tags *htmlText
-	if p.Subtype == "HTML" {
-		tags = new(htmlText)
-	}
-	in := make([]byte, pieceBytes)
-	var chars, out []byte
-	left := 0 // octets of a character that came in part
-	for {
-		n, err := r.Read(in[left:])
-		b := in[:left+n]
-		whole, text := len(b), b
-		if single != nil { // many times faster than its decoder
-			chars = appendChars(chars[:0], b, single)
-			text = chars
+		header = rest
+		name, value := splitField(field)
+		if name == nil {
+			value = field
 		} else {
-			if err == nil {
-				whole -= partial(b)
-			}
-			text = validUTF8(b[:whole])
+			t.normal = normalizer{}
+			t.out = t.normal.append(t.out, name)
+			t.out = append(t.out, ':', ' ')
 		}
-		if tags != nil {
-			out = tags.append(out[:0], text)
-			if err != nil {
-				out = tags.finish(out)
-			}
-			text = out
+		t.out = append(AppendNormalHeader(t.out, value), '\n')
+		if len(t.out) >= maxPiece {
+			t.give(maxPiece)
 		}
-		if len(text) > 0 && !emit(text) {
-			return nil
-		}
-		left = copy(in, b[whole:])
-		if err != nil {
-			return src.err // what a decoder dislikes is the end of the text, no error
-		}
+	}
+	if cap(t.head) > textRead {
+		t.head = nil // a large one is rare
 	}
 }
 
-// appendChars appends the UTF-8 of text in a charset of single octets.
-func appendChars(dst, b []byte, charset *charmap.Charmap) []byte {
-	for _, c := range b {
-		dst = utf8.AppendRune(dst, charset.DecodeByte(c))
-	}
-	return dst
-}
-
-// partial is how many octets at the end of b begin a character.
-func partial(b []byte) int {
-	for i := 1; i <= min(3, len(b)); i++ {
-		if utf8.RuneStart(b[len(b)-i]) {
-			if !utf8.FullRune(b[len(b)-i:]) {
-				return i
-			}
-			return 0
+// part gives the text of a part.
+func (t *texter) part(p Part) {
+	t.normal = normalizer{}
+	t.decoder.reset(p.Subtype, p.Encoding, p.Charset)
+	off, end := p.Offset+p.HeaderSize, p.Offset+p.HeaderSize+p.BodySize
+	for off < end && !t.done {
+		in := t.in[:min(int64(len(t.in)), end-off)]
+		if !t.read(in, off) {
+			return
+		}
+		off += int64(len(in))
+		for len(in) > 0 && !t.done {
+			n := min(len(in), textStep)
+			t.text(t.decoder.decode(in[:n], false))
+			in = in[n:]
 		}
 	}
-	return 0
+	t.text(t.decoder.decode(nil, true))
+	t.out = append(t.out, '\n')
 }
 
-// sourceReader remembers why reading failed.
-type sourceReader struct {
-	r   io.Reader
-	err error
-}
-
-func (s *sourceReader) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
+func (t *texter) text(b []byte) {
+	t.out = t.normal.append(t.out, b)
+	if len(t.out) >= maxPiece {
+		t.give(maxPiece)
 	}
-	return n, err
-}
-
-// A previewer keeps the beginning of the first text part for PREVIEW (RFC
-// 8970 §3).
-type previewer struct {
-	part *part
-	raw  []byte
-}
-
-const (
-	previewRaw   = 4 << 10
-	previewChars = 200 // RFC 8970 §3.1
-)
-
-func (v *previewer) add(t *part, b []byte) {
-	if v.part != t && t.header.typ == "TEXT" && t.header.disposition != "ATTACHMENT" && len(bytes.TrimSpace(v.raw)) == 0 {
-		v.part, v.raw = t, v.raw[:0]
-	}
-	if v.part == t && len(v.raw) < previewRaw {
-		v.raw = append(v.raw, b[:min(len(b), previewRaw-len(v.raw))]...)
-	}
-}
-
-// text is the preview: white space as single blanks.
-func (v *previewer) text() []byte {
-	if v.part == nil {
-		return nil
-	}
-	h := &v.part.header
-	p := Part{Type: h.typ, Subtype: h.subtype, Encoding: h.encoding, Charset: h.param("CHARSET")}
-	var text strings.Builder
-	_ = decodeText(strings.NewReader(string(v.raw)), p, func(b []byte) bool { // never fails: memory
-		text.Write(b)
-		return text.Len() < 8*previewRaw
-	})
-	s := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && !unicode.IsSpace(r) {
-			return -1 // NUL must not go over the wire
-		}
-		return r
-	}, text.String())
-	s = strings.Join(strings.Fields(s), " ")
-	n := 0
-	for i := range s {
-		if n++; n > previewChars {
-			return []byte(s[:i])
-		}
-	}
-	return []byte(s)
 }

@@ -153,3 +153,27 @@ func FuzzTransfer(f *testing.F) {
 		}
 	})
 }
+
+// With each bare line feed of text made CRLF, as BINARY sends it (RFC 3516 §6),
+// a part is BareLF octets longer.
+func TestBareLineFeeds(t *testing.T) {
+	for in, want := range map[string]int64{
+		"\na\nb\r\nc\n": 2,
+		"\na\r\nb\r\n":  0,
+		"Content-Type: multipart/mixed; boundary=x\n\n--x\n\na\nb\n--x--\n":              1,
+		"Content-Type: multipart/mixed; boundary=x\n\n--x\n\na\r\nb\r\n--x--\n":          0,
+		"Content-Transfer-Encoding: base64\n\n" + b64("a\nb\r\n\r\r\n\n"):                2,
+		"Content-Transfer-Encoding: quoted-printable\n\na=0A=\n=0D=0Ab\r\n=0A":           2,
+		"Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n" + b64("a\nb\n"): 0,
+	} {
+		for _, cut := range []int{1, 3, 1000} {
+			p := NewParser()
+			for rest := []byte(in); len(rest) > 0; rest = rest[min(cut, len(rest)):] {
+				_, _ = p.Write(rest[:min(cut, len(rest))]) // never fails
+			}
+			if part, ok := p.Finish().Part([]int{1}); !ok || part.BareLF != want {
+				t.Errorf("%q in pieces of %d: %d, want %d", in, cut, part.BareLF, want)
+			}
+		}
+	}
+}
