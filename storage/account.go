@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -53,7 +52,7 @@ type Account struct {
 type files struct {
 	a       *Account
 	dir     string
-	mail    *bolt.DB
+	mail    *boltFile
 	blobs   *blobStore
 	journal *journal
 	overlay *overlay
@@ -188,7 +187,7 @@ func openFiles(a *Account) (f *files, err error) {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	f.mail.AllocSize = allocStep
-	a.st.opts.opened(path, f.mail)
+	a.st.opts.opened(path, f.mail.DB)
 	if err = survive(func() error { return f.readMeta(path) }); err != nil {
 		return f, err
 	}
@@ -345,22 +344,6 @@ func mapError(err error) error {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return err
-}
-
-// guard turns the fault of a read in a map whose file was cut short, or whose
-// disk is gone, into an error (STORAGE.md §8).
-func guard(fn func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			if fault, ok := r.(interface{ Addr() uintptr }); ok {
-				err = fmt.Errorf("%w: unreadable at %#x", ErrUnavailable, fault.Addr())
-				return
-			}
-			panic(r)
-		}
-	}()
-	return fn()
 }
 
 func syncDir(dir string) error {

@@ -3,7 +3,6 @@ package storage
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
@@ -100,41 +99,10 @@ func (r *blobRow) stored(tx *bolt.Tx, id BlobID) error {
 
 // viewVolume reads a body volume, or mail.db as volume 0.
 func (f *files) viewVolume(n uint16, fn func(tx *bolt.Tx) error) error {
-	return mapError(survive(func() error {
-		if n == 0 {
-			return f.mail.View(fn)
-		}
-		return f.blobs.volumes.view(n, fn)
-	}))
-}
-
-// openMap opens a bbolt file. A damaged one is ErrCorrupt: bbolt panics over
-// a bad list of free pages, with the file open and locked.
-func openMap(path string, bo *bolt.Options) (db *bolt.DB, err error) {
-	var file *os.File
-	bo.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-		file, err = os.OpenFile(name, flag, mode)
-		return file, err
+	if n == 0 {
+		return mapError(f.mail.View(fn))
 	}
-	err = survive(func() (err error) {
-		db, err = bolt.Open(path, 0o600, bo)
-		return err
-	})
-	if err != nil && file != nil {
-		_ = file.Close() // bbolt has closed it, unless it panicked
-	}
-	return db, err
-}
-
-// survive is guard for reading a file whose pages may be damaged: bbolt, which
-// doesn't expect that, panics. Such a file must not end the server.
-func survive(fn func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: bbolt: %v", ErrCorrupt, r)
-		}
-	}()
-	return guard(fn)
+	return mapError(f.blobs.volumes.view(n, fn))
 }
 
 // load makes chunk n, of size octets, the present one. It is copied out of

@@ -49,7 +49,7 @@ func (x *searchIndex) candidates(f *files, block uint64, slices []uint32) (set b
 	}
 	buf := decodeBuffers.Get().(*[]byte)
 	defer decodeBuffers.Put(buf)
-	err = x.use(f, func(db *bolt.DB) error {
+	err = x.use(f, func(db *boltFile) error {
 		return db.View(func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketSignatures).Bucket(binary.BigEndian.AppendUint64(nil, block))
 			if b == nil {

@@ -37,7 +37,7 @@ type searchIndex struct {
 	a *Account
 
 	mu      sync.RWMutex // held for reading while db is used
-	db      *bolt.DB     // nil until needed
+	db      *boltFile    // nil until needed
 	files   *files       // with which it is open, or was
 	closed  bool         // together with them
 	damaged bool         // to be made anew
@@ -53,7 +53,7 @@ func (x *searchIndex) path() string { return filepath.Join(x.a.dir, "search.db")
 // use runs fn on search.db, for a caller that keeps the account's files f
 // open. A file that turns out to be damaged is given up, and made anew by the
 // next step.
-func (x *searchIndex) use(f *files, fn func(db *bolt.DB) error) error {
+func (x *searchIndex) use(f *files, fn func(db *boltFile) error) error {
 	for {
 		x.mu.RLock()
 		if x.db != nil && x.files == f {
@@ -69,10 +69,10 @@ func (x *searchIndex) use(f *files, fn func(db *bolt.DB) error) error {
 	if damaged {
 		err = fmt.Errorf("%w: %s", ErrCorrupt, x.path())
 	} else {
-		err = survive(func() error { return fn(x.db) })
+		err = fn(x.db)
 	}
 	x.mu.RUnlock()
-	if !damaged && errors.Is(err, ErrCorrupt) {
+	if !damaged && (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnavailable)) {
 		x.a.st.log.Warn("search_index_damaged", "account", string(x.a.id), "error", err)
 		x.mu.Lock()
 		x.damaged = true
@@ -108,7 +108,7 @@ func (x *searchIndex) open(f *files) error {
 }
 
 // load opens the file that is there; nil if it is not ours.
-func (x *searchIndex) load() (*bolt.DB, error) {
+func (x *searchIndex) load() (*boltFile, error) {
 	bo := boltOptions(&x.a.st.opts)
 	bo.InitialMmapSize = 0
 	db, err := openMap(x.path(), bo)
@@ -116,13 +116,11 @@ func (x *searchIndex) load() (*bolt.DB, error) {
 		return nil, err
 	}
 	fits := false
-	err = survive(func() error {
-		return db.View(func(tx *bolt.Tx) error {
-			meta := tx.Bucket(bucketMeta)
-			fits = meta != nil && tx.Bucket(bucketSignatures) != nil && getUint16(meta, "format") == signatureFormat &&
-				getUint16(meta, "normal") == mail.NormalVersion && string(meta.Get([]byte("account"))) == string(x.a.id)
-			return nil
-		})
+	err = db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		fits = meta != nil && tx.Bucket(bucketSignatures) != nil && getUint16(meta, "format") == signatureFormat &&
+			getUint16(meta, "normal") == mail.NormalVersion && string(meta.Get([]byte("account"))) == string(x.a.id)
+		return nil
 	})
 	if err != nil || !fits {
 		return nil, errors.Join(err, db.Close())
@@ -270,11 +268,11 @@ func (b *blobStore) complete(block uint64) bool {
 
 // findNext looks for the first block that is missing.
 func (x *searchIndex) findNext(f *files) error {
-	return x.use(f, func(db *bolt.DB) error {
+	return x.use(f, func(db *boltFile) error {
 		return db.View(func(tx *bolt.Tx) error {
 			x.next = 0
 			c := tx.Bucket(bucketSignatures).Cursor()
-			for k, _ := c.First(); len(k) == 8 && binary.BigEndian.Uint64(k) == x.next; k, _ = c.Next() {
+			for k, v := c.First(); len(k) == 8 && v == nil && binary.BigEndian.Uint64(k) == x.next; k, v = c.Next() {
 				x.next++
 			}
 			return nil
@@ -316,7 +314,7 @@ func (x *searchIndex) add(f *files, s *signatureBlock) error {
 
 // write stores a complete block.
 func (x *searchIndex) write(f *files, s *signatureBlock) error {
-	return x.use(f, func(db *bolt.DB) error {
+	return x.use(f, func(db *boltFile) error {
 		return db.Update(func(tx *bolt.Tx) error {
 			all := tx.Bucket(bucketSignatures)
 			all.FillPercent = fillAppend
@@ -327,8 +325,8 @@ func (x *searchIndex) write(f *files, s *signatureBlock) error {
 				}
 			}
 			block, err := all.CreateBucket(key)
-			if err != nil {
-				return err
+			if err != nil { // something else stands there
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
 			block.FillPercent = fillAppend
 			for n := range signatureSlices / rowSlices {

@@ -40,11 +40,9 @@ func (x *searchIndex) trim() {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if x.db != nil {
-		_ = survive(func() error { // a damaged file shows when it is used
-			return x.db.View(func(tx *bolt.Tx) error {
-				dropPages(tx)
-				return nil
-			})
+		_ = x.db.View(func(tx *bolt.Tx) error { // a damaged file shows when it is used
+			dropPages(tx)
+			return nil
 		})
 	}
 }

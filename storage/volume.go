@@ -43,7 +43,7 @@ type volume struct {
 	// mu is held for reading while db is used, so that who closes it, or
 	// opens it for writing, waits for the readers.
 	mu    sync.RWMutex
-	db    *bolt.DB
+	db    *boltFile
 	write bool
 	volumeState
 
@@ -107,7 +107,7 @@ func (v *volume) commit(fn func(tx *bolt.Tx) error) error {
 	if v.ahead || v.behind || v.unfit {
 		return fmt.Errorf("%w: %s is not as the index knows it and is not written to", ErrUnavailable, v.path)
 	}
-	err := survive(func() error { return v.db.Update(v.counted(fn)) })
+	err := v.db.Update(v.counted(fn))
 	switch {
 	case errors.Is(err, berrors.ErrMaxSizeReached):
 		// The next upload gets another volume; room is kept so that this one
@@ -186,11 +186,11 @@ func (v *volume) open(write bool) error {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err)
 	}
 	db.AllocSize = int(min(allocStep, volumeLimit(o)/16))
-	if err := survive(func() error { return db.View(v.inspect) }); err != nil {
+	if err := db.View(v.inspect); err != nil {
 		volumeMaps.give(v)
 		return errors.Join(fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err), db.Close())
 	}
-	o.opened(v.path, db)
+	o.opened(v.path, db.DB)
 	v.db, v.write = db, write
 	return nil
 }

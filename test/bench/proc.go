@@ -126,14 +126,15 @@ func written(root int) (bytes int64) {
 	return bytes
 }
 
-// quiet waits until a process tree has used next to no processor time for a
-// second, at most limit: what it does in the background is then done.
+// quiet waits until a process tree has neither worked nor written for three
+// seconds, at most limit: what it does in the background is then done.
 func quiet(root int, limit time.Duration) {
-	for end := time.Now().Add(limit); time.Now().Before(end); {
-		before := cpu(root)
+	still := 0
+	for end := time.Now().Add(limit); still < 3 && time.Now().Before(end); {
+		before, bytes := cpu(root), written(root)
 		time.Sleep(time.Second)
-		if cpu(root)-before <= 20*time.Millisecond {
-			return
+		if still++; cpu(root)-before > 20*time.Millisecond || written(root) != bytes {
+			still = 0
 		}
 	}
 }
