@@ -39,6 +39,7 @@ type Account struct {
 	mu    sync.Mutex
 	f     *files // nil while closed
 	users int
+	uses  uint64 // how often users came
 	shut  bool
 	rest  *time.Timer
 
@@ -93,6 +94,7 @@ func (a *Account) acquire() (*files, error) {
 		a.f = f
 	}
 	a.users++
+	a.uses++
 	return a.f, nil
 }
 

@@ -49,12 +49,15 @@ func (f *files) blob(id BlobID) (*Blob, error) {
 		return nil, fmt.Errorf("%w: blob %d", ErrNoMessage, id)
 	}
 	b := &Blob{f: f, id: id, at: -1}
+	// Whether the bytes are there is better known now than in the middle of
+	// a literal.
 	err := f.viewVolume(0, func(tx *bolt.Tx) (err error) {
-		b.row, err = readBlobRow(tx, id)
+		if b.row, err = readBlobRow(tx, id); err == nil && b.row.volume == 0 {
+			err = b.row.stored(tx, id)
+		}
 		return err
 	})
-	if err == nil {
-		// Better now than in the middle of a literal.
+	if err == nil && b.row.volume != 0 {
 		err = f.viewVolume(b.row.volume, func(tx *bolt.Tx) error { return b.row.stored(tx, id) })
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -46,6 +47,7 @@ type searchIndex struct {
 	built *files     // what is known below was learned with
 	next  uint64     // the first block that is not there
 	block *signatureBlock
+	uses  uint64 // of the account, when it was last looked at
 }
 
 func (x *searchIndex) path() string { return filepath.Join(x.a.dir, "search.db") }
@@ -224,6 +226,7 @@ func (x *searchIndex) step(quiet func() bool) (more bool, err error) {
 		if !quiet() {
 			return false, nil
 		}
+		x.giveWay()
 		if err := x.add(f, x.block); err != nil {
 			return false, err
 		}
@@ -233,6 +236,22 @@ func (x *searchIndex) step(quiet func() bool) (more bool, err error) {
 	}
 	x.next, x.block = x.block.number+1, nil
 	return true, nil
+}
+
+// giveWay lets those go first who read just now, for a while: a client that
+// reads a mailbox must not share the processor with what can wait.
+func (x *searchIndex) giveWay() {
+	const pause, patience = 10 * time.Millisecond, 20
+	for range patience {
+		x.a.mu.Lock()
+		uses, shut := x.a.uses, x.a.shut
+		x.a.mu.Unlock()
+		if uses == x.uses || shut {
+			return
+		}
+		x.uses = uses
+		time.Sleep(pause)
+	}
 }
 
 // begin starts the first block that is missing, if all its blobs are there.
