@@ -106,7 +106,7 @@ func (s *serving) open() error {
 	}
 	var err error
 	s.st, err = storage.Open(s.cfg.Data, storage.Options{
-		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version,
+		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version, Built: built(),
 	})
 	return err
 }

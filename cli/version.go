@@ -7,12 +7,32 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/pflag"
 )
 
 // Version is the version of the program. CHANGELOG.md tells what it brought.
 const Version = "0.1.0"
+
+// versionDate is the day of the version: no right clock is before it. It stands
+// here, and not in a build's flags, so that the same sources give the same
+// binary anywhere. It is raised with Version.
+const versionDate = "2026-11-01"
+
+// built is before every right time that this program can run at: the day of
+// the version, or of the commit that it was built from if the binary knows it.
+func built() time.Time {
+	at, _ := time.Parse(time.DateOnly, versionDate) // a test holds that it is good
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil && t.After(at) {
+				at = t
+			}
+		}
+	}
+	return at
+}
 
 var cmdVersion = command{
 	name:  "version",

@@ -50,6 +50,7 @@ const (
 	idFile         = "nestbox.id"
 	systemFile     = "system.db"
 	systemCopyFile = "system.db.1"
+	clockFile      = "clock" // the last time stored, in seconds since 1970: clock.go
 	accountsFolder = "accounts"
 	deletedSuffix  = ".deleted"
 )

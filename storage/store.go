@@ -36,6 +36,8 @@ type Options struct {
 	MaxMessage int64        // octets of the largest message taken; 0: 50 MB
 	Version    string       // of the program, for the lock file
 	NoSync     bool         // tests only: nothing survives a power cut
+	Built      time.Time    // when the program was built: no right clock is before it
+	Time       TimeSource   // tests only: another clock than the machine's
 
 	hooks *hooks // tests only
 }
@@ -49,6 +51,7 @@ type Store struct {
 	lock *os.File
 	sys  *bolt.DB
 
+	clock  *clock
 	copies systemCopies
 
 	// admin lets one change of accounts, names and addresses happen at a
@@ -150,9 +153,11 @@ func Open(dir string, o Options) (*Store, error) {
 	if st.lock, err = lockFolder(dir, o.Version); err != nil {
 		return nil, err
 	}
+	st.clock = openClock(dir, o.Time, o.Built)
 	if err := st.open(); err != nil {
 		return nil, errors.Join(err, unlockFolder(st.lock))
 	}
+	st.saveClock()
 	if !o.NoSync {
 		st.makeReserve()
 	}
@@ -186,8 +191,6 @@ func (st *Store) Dir() string { return st.dir }
 
 // MaxMessage is the octets of the largest message that is taken.
 func (st *Store) MaxMessage() int64 { return st.opts.MaxMessage }
-
-func (st *Store) now() time.Time { return time.Now() }
 
 func (st *Store) accountDir(id AccountID) string {
 	return filepath.Join(st.dir, accountsFolder, string(id))
@@ -234,6 +237,7 @@ func (st *Store) Close() error {
 		}
 	}
 	st.copies.close()
+	st.stopClock()
 	errs = append(errs, st.sys.Close(), unlockFolder(st.lock))
 	return errors.Join(errs...)
 }

@@ -119,7 +119,7 @@ func (st *Store) recoverSystem(cause error) error {
 	if err := st.verifySystem(copied); err != nil {
 		return fmt.Errorf("%w; and its copy doesn't help: %w", cause, err)
 	}
-	aside := fmt.Sprintf("%s.damaged-%d", path, time.Now().Unix())
+	aside := fmt.Sprintf("%s.damaged-%d", path, st.now().Unix())
 	if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(cause, err)
 	}

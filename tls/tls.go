@@ -38,19 +38,12 @@ const (
 	backdate = 24 * time.Hour
 )
 
-// oldestClock is before any real start of this program: a clock behind it, on
-// a machine without a battery, is not believed.
-var oldestClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // SelfSigned returns the box's self-signed certificate and its fingerprint,
 // and makes one if there is none or the old one ends soon. names are those
 // under which clients reach the box; with none, Names. A certificate that is
 // there stays, whatever the names: who has accepted it is not asked again.
 func SelfSigned(st *storage.Store, names []string) (cert tls.Certificate, fingerprint string, err error) {
-	now := time.Now()
-	if now.Before(oldestClock) {
-		now = oldestClock
-	}
+	now := st.Now()
 	text, err := st.Secret(selfSignedSecret)
 	if err != nil {
 		return cert, "", err

@@ -9,10 +9,14 @@ import (
 // maxHeader is how much of a message's header is looked at for flags and dates.
 const maxHeader = 64 << 10
 
+// oldestClock is before any real run of this program.
+var oldestClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // plausible dates are after 1970 and not far in the future: others come from
-// broken clocks.
+// broken clocks. Where the machine's own is one, it says nothing of the future.
 func plausible(t time.Time) bool {
-	return t.Unix() > 0 && t.Before(time.Now().Add(48*time.Hour))
+	now := time.Now()
+	return t.Unix() > 0 && t.Year() < 2106 && (t.Before(now.Add(48*time.Hour)) || now.Before(oldestClock))
 }
 
 // headerDate is when a message arrived, as its header has it: the date of the
