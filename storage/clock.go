@@ -50,7 +50,7 @@ type clock struct {
 	proof string // why the clock is trusted; "" while it isn't
 
 	saving sync.Mutex
-	said   bool          // its file can't be written, and that was logged
+	said   bool // its file can't be written, and that was logged
 	timer  *time.Timer
 }
 
@@ -206,7 +206,7 @@ func (st *Store) Now() time.Time { return st.clock.now() }
 func (st *Store) clockTrusted() bool { return st.clock.trusted() }
 
 // ClockTrusted is clockTrusted for the packages above.
-func (st *Store) ClockTrusted() bool { return st.clock.trusted() }
+func (st *Store) ClockTrusted() bool { return st.clockTrusted() }
 
 // Clock tells how the clock is.
 func (st *Store) Clock() ClockState { return st.clock.state() }

@@ -210,7 +210,7 @@ func TestAccountThroughClockJumps(t *testing.T) {
 	visit := func(what string, a *Account) {
 		t.Helper()
 		n++
-		m, err := a.CreateMailbox("box"+string(rune('a'+n)))
+		m, err := a.CreateMailbox("box" + string(rune('a'+n)))
 		if err != nil {
 			t.Fatal(err)
 		}
