@@ -202,7 +202,10 @@ func openFiles(a *Account) (f *files, err error) {
 	if err = f.replay(); err != nil {
 		return f, err
 	}
-	return f, f.finishIntents()
+	if err = f.finishIntents(); err != nil {
+		return f, err
+	}
+	return f, f.finishRenewal()
 }
 
 // readMeta checks that the file is this account's and that we can read it.

@@ -31,6 +31,8 @@ package storage
 //	meta     "modseq"    u64   last MODSEQ given out by a commit (the journal may hold later ones)
 //	         "space"     u32   last Space given out
 //	         "validity"  u32   last UIDVALIDITY given out
+//	         "renew"     u32   while a renewal is under way: mailboxes up to this
+//	                           UIDVALIDITY still need a new one (renew.go)
 //	         "thread"    u64   last ThreadID given out
 //	         "journal"   u64   epoch: journal records of earlier epochs are in mail.db
 //	         "secret"    32 random bytes, key of EMAILID

@@ -1,0 +1,107 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// renewSlice is how many mailboxes one transaction of a renewal rewrites: their
+// keys are random, so each may be a page of its own.
+const renewSlice = batchRows / 2
+
+// A highWater is how far an account's numbers may have been given out
+// elsewhere: by data that this account's files are older than.
+type highWater struct {
+	Validity uint32 // the highest UIDVALIDITY
+	ModSeq   ModSeq
+}
+
+// renewValidity gives every mailbox a new UIDVALIDITY, above each one that the
+// account has given out, the time and past.Validity; MODSEQs go on above
+// past.ModSeq. Clients then forget what they know, as they must when the files
+// are not the ones they last saw (DESIGN §5). It takes one transaction for
+// renewSlice mailboxes; if a crash comes between two, the next open does the
+// rest before anybody reads.
+func (a *Account) renewValidity(past highWater) error {
+	return a.exec(func(f *files) error {
+		if err := f.beginRenewal(past); err != nil {
+			return err
+		}
+		return f.finishRenewal()
+	})
+}
+
+// beginRenewal notes what every UIDVALIDITY must be above: meta "renew".
+func (f *files) beginRenewal(past highWater) error {
+	_, err := f.update(func(w *txn) error {
+		meta := w.bucket(bucketMeta)
+		above := max(past.Validity, getUint32(meta, "validity"), getUint32(meta, "renew"))
+		boxes, err := mailboxesBySpace(w.tx)
+		if err != nil {
+			return err
+		}
+		for _, m := range boxes {
+			above = max(above, m.UIDValidity)
+		}
+		if int64(above)+int64(len(boxes)) >= math.MaxUint32 {
+			return &LimitError{What: "UIDVALIDITY values", Max: math.MaxUint32}
+		}
+		w.modseq = max(w.modseq, past.ModSeq)
+		w.dirty = true
+		return errors.Join(meta.Put([]byte("renew"), le32(above)), meta.Put([]byte("validity"), le32(above)))
+	})
+	if err == nil {
+		f.modseq = max(f.modseq, past.ModSeq)
+	}
+	return err
+}
+
+// finishRenewal goes on with a renewal, if there is one.
+func (f *files) finishRenewal() error {
+	for {
+		var above uint32
+		var old []MailboxID
+		err := f.mail.View(func(tx *bolt.Tx) error {
+			v := tx.Bucket(bucketMeta).Get([]byte("renew"))
+			if len(v) != 4 {
+				return errNothing
+			}
+			above = binary.LittleEndian.Uint32(v)
+			boxes, err := mailboxesBySpace(tx)
+			for _, m := range boxes {
+				if m.UIDValidity <= above && len(old) < renewSlice {
+					old = append(old, m.ID)
+				}
+			}
+			return err
+		})
+		if errors.Is(err, errNothing) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w, err := f.update(func(w *txn) error {
+			w.dirty = true
+			for _, id := range old {
+				m, err := w.mailbox(id)
+				if err != nil {
+					return err
+				}
+				m.UIDValidity = w.newValidity()
+				w.change(m, w.next())
+			}
+			if len(old) < renewSlice {
+				return w.bucket(bucketMeta).Delete([]byte("renew"))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		w.publish()
+	}
+}
