@@ -64,6 +64,8 @@ type files struct {
 	octets int64
 	// quota in octets, 0 for none.
 	quota int64
+	// noted is what system.db has of the account, or soon will. Only the writer's.
+	noted AccountNote
 }
 
 func newAccount(st *Store, id AccountID) *Account {
@@ -123,6 +125,7 @@ func (a *Account) closeAtRest() {
 	if a.f == nil || a.users > 0 {
 		return
 	}
+	a.f.lastNote()
 	if err := errors.Join(a.index.close(), a.f.close()); err != nil {
 		a.st.log.Error("account_close_failed", "account", string(a.id), "error", err)
 	}
@@ -141,6 +144,7 @@ func (a *Account) close() error {
 	if a.f == nil {
 		return nil
 	}
+	a.f.lastNote()
 	err := errors.Join(a.index.close(), a.f.close())
 	a.f = nil
 	return err
@@ -205,7 +209,10 @@ func openFiles(a *Account) (f *files, err error) {
 	if err = f.finishIntents(); err != nil {
 		return f, err
 	}
-	return f, f.finishRenewal()
+	if err = f.finishRenewal(); err != nil {
+		return f, err
+	}
+	return f, f.lookForRollback()
 }
 
 // readMeta checks that the file is this account's and that we can read it.

@@ -301,7 +301,7 @@ func (f *files) finishIntents() error {
 
 // sweepUnshown removes a slice of the rows of space from UID first on.
 func (f *files) sweepUnshown(space Space, first imap.UID) (more bool, err error) {
-	_, err = f.update(func(w *txn) error {
+	w, err := f.update(func(w *txn) error {
 		w.dirty = true
 		c := w.bucket(bucketRows).Cursor()
 		var gone [][]byte
@@ -329,5 +329,8 @@ func (f *files) sweepUnshown(space Space, first imap.UID) (more bool, err error)
 		}
 		return nil
 	})
+	if err == nil {
+		w.publish() // the journal may have gone along
+	}
 	return more, err
 }

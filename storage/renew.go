@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -17,14 +18,17 @@ const renewSlice = batchRows / 2
 type highWater struct {
 	Validity uint32 // the highest UIDVALIDITY
 	ModSeq   ModSeq
+	Space    Space
+	Thread   ThreadID
 }
 
 // renewValidity gives every mailbox a new UIDVALIDITY, above each one that the
 // account has given out, the time and past.Validity; MODSEQs go on above
 // past.ModSeq. Clients then forget what they know, as they must when the files
-// are not the ones they last saw (DESIGN §5). It takes one transaction for
-// renewSlice mailboxes; if a crash comes between two, the next open does the
-// rest before anybody reads.
+// are not the ones they last saw (DESIGN §5). The MAILBOXIDs are new too, as
+// RFC 8474 §4 wants it, so that sessions which have a mailbox open end as if it
+// had been deleted. It takes one transaction for renewSlice mailboxes; if a
+// crash comes between two, the next open does the rest before anybody reads.
 func (a *Account) renewValidity(past highWater) error {
 	return a.exec(func(f *files) error {
 		if err := f.beginRenewal(past); err != nil {
@@ -36,7 +40,13 @@ func (a *Account) renewValidity(past highWater) error {
 
 // beginRenewal notes what every UIDVALIDITY must be above: meta "renew".
 func (f *files) beginRenewal(past highWater) error {
-	_, err := f.update(func(w *txn) error {
+	// The journal's state of the mailboxes goes by their ids.
+	for f.overlay.len() > 0 {
+		if err := f.foldSlice(); err != nil {
+			return err
+		}
+	}
+	w, err := f.update(func(w *txn) error {
 		meta := w.bucket(bucketMeta)
 		above := max(past.Validity, getUint32(meta, "validity"), getUint32(meta, "renew"))
 		boxes, err := mailboxesBySpace(w.tx)
@@ -51,10 +61,12 @@ func (f *files) beginRenewal(past highWater) error {
 		}
 		w.modseq = max(w.modseq, past.ModSeq)
 		w.dirty = true
-		return errors.Join(meta.Put([]byte("renew"), le32(above)), meta.Put([]byte("validity"), le32(above)))
+		return errors.Join(meta.Put([]byte("renew"), le32(above)), meta.Put([]byte("validity"), le32(above)),
+			meta.Put([]byte("space"), le32(max(getUint32(meta, "space"), uint32(past.Space)))),
+			putUint64(meta, "thread", max(getUint64(meta, "thread"), uint64(past.Thread))))
 	})
 	if err == nil {
-		f.modseq = max(f.modseq, past.ModSeq)
+		w.publish()
 	}
 	return err
 }
@@ -87,12 +99,9 @@ func (f *files) finishRenewal() error {
 		w, err := f.update(func(w *txn) error {
 			w.dirty = true
 			for _, id := range old {
-				m, err := w.mailbox(id)
-				if err != nil {
+				if err := w.renew(id); err != nil {
 					return err
 				}
-				m.UIDValidity = w.newValidity()
-				w.change(m, w.next())
 			}
 			if len(old) < renewSlice {
 				return w.bucket(bucketMeta).Delete([]byte("renew"))
@@ -104,4 +113,23 @@ func (f *files) finishRenewal() error {
 		}
 		w.publish()
 	}
+}
+
+// renew gives a mailbox a new UIDVALIDITY and MAILBOXID.
+func (w *txn) renew(id MailboxID) error {
+	old, err := w.box(id)
+	if err != nil {
+		return err
+	}
+	renewed := &boxState{Mailbox: old.Mailbox}
+	rand.Read(renewed.ID[:]) // never fails: crypto/rand ends the program instead
+	renewed.UIDValidity = w.newValidity()
+	renewed.RecentUID = w.f.a.recent.get(id, old.RecentUID)
+	old.deleted, old.touched = true, true
+	w.boxes[renewed.ID] = renewed
+	w.change(&renewed.Mailbox, w.next())
+	if err := w.bucket(bucketMailboxes).Delete(id[:]); err != nil {
+		return err
+	}
+	return w.putName(&renewed.Mailbox)
 }

@@ -47,7 +47,7 @@ func TestRenewValidity(t *testing.T) {
 		seen[v] = true
 	}
 	after := inbox(t, a)
-	if after.HighestModSeq <= past.ModSeq || after.Messages != 2 || after.Unseen != 1 || after.UIDNext != 3 || after.ID != box.ID {
+	if after.HighestModSeq <= past.ModSeq || after.Messages != 2 || after.Unseen != 1 || after.UIDNext != 3 || after.ID == box.ID {
 		t.Errorf("%+v", after)
 	}
 	made, err := a.CreateMailbox("later")

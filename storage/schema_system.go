@@ -25,6 +25,8 @@ package storage
 //	                             open becomes, accounts/<id>.deleted
 //	settings     key          -> value, UTF-8
 //	secrets      name         -> certificates, keys
+//	notes        AccountID    -> fields: how far the account had come (notes.go); the bucket is
+//	                             made when first needed
 const systemFormat = 1
 
 var (
@@ -36,6 +38,9 @@ var (
 	bucketDeleted     = []byte("deleted")
 	bucketSettings    = []byte("settings")
 	bucketSecrets     = []byte("secrets")
+
+	// bucketAccountNotes is not among systemBuckets: a file without it is whole.
+	bucketAccountNotes = []byte("notes")
 )
 
 // systemBuckets are made with the file.

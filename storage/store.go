@@ -53,6 +53,10 @@ type Store struct {
 
 	clock  *clock
 	copies systemCopies
+	notes  struct {
+		sync.Mutex
+		pending map[AccountID]AccountNote // to be written with the next commit for notes
+	}
 
 	// admin lets one change of accounts, names and addresses happen at a
 	// time, together with what it does to folders.
@@ -236,6 +240,7 @@ func (st *Store) Close() error {
 			errs = append(errs, fmt.Errorf("account %s: %w", id, err))
 		}
 	}
+	errs = append(errs, st.writeNotes())
 	st.copies.close()
 	st.stopClock()
 	errs = append(errs, st.sys.Close(), unlockFolder(st.lock))

@@ -60,6 +60,11 @@ func (st *Store) deleteRows(tx *bolt.Tx, info AccountInfo) error {
 			return err
 		}
 	}
+	if notes := tx.Bucket(bucketAccountNotes); notes != nil {
+		if err := notes.Delete([]byte(info.ID)); err != nil {
+			return err
+		}
+	}
 	row := appendSystemField(nil, 1, []byte(info.Name))
 	return errors.Join(
 		tx.Bucket(bucketLogins).Delete([]byte(info.Name)),
