@@ -259,6 +259,7 @@ func (f *files) lookForRollback() error {
 	}
 	f.a.st.log.Error("account_rolled_back", "account", string(f.a.id), "modseq", uint64(f.modseq),
 		"noted_modseq", uint64(note.ModSeq), "noted", note.Noted)
+	f.blobs.volumes.lookAtAll() // while the counter still tells which are ahead
 	past := highWater{Validity: note.Validity, ModSeq: note.ModSeq, Space: note.Space, Thread: note.Thread}
 	if err := f.beginRenewal(past); err != nil {
 		return err

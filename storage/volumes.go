@@ -158,6 +158,21 @@ func (vs *volumes) lookAtLast() error {
 	return nil
 }
 
+// lookAtAll opens all volumes once, so that those which aren't as the index
+// knows them are known, and no id is given out that one of them has.
+func (vs *volumes) lookAtAll() {
+	for n := vs.last; n > 0; n-- {
+		v, err := vs.get(n)
+		if err != nil {
+			continue // Check says so
+		}
+		if state, err := v.state(); err == nil {
+			vs.b.next = max(vs.b.next, state.highest)
+		}
+	}
+	vs.looked = true
+}
+
 // lookAtNewest opens the volumes that uploads were under way in when the
 // account was last open, so that what a crash left in them is found. What is
 // left in an older one, which is rare, is found when somebody reads there.
