@@ -16,7 +16,7 @@ var cmdAccountAdd = command{
 	name:  "account add",
 	args:  "NAME",
 	short: "Make an account",
-	long:  `Makes an account with the mailboxes INBOX, Drafts, Sent, Archive, Junk and Trash. NAME logs in: a word, or an address. The password is asked for on a terminal; where nobody types, --password-stdin reads it from the first line of standard input, and --generate makes one and prints it.`,
+	long:  `Makes an account with the mailboxes INBOX, Drafts, Sent, Archive, Junk and Trash. NAME logs in: a word, or an address. The password is asked for on a terminal; where nobody types, --password-stdin reads it from the first line of standard input, and --generate makes one and prints it. On a new box, where nothing is in the place of the data folder yet, the data folder is made too.`,
 	examples: []example{
 		{"nestbox account add anna", "asks for the password"},
 		{"pass show mail/anna | nestbox account add anna --password-stdin", "takes it from a password manager"},
@@ -31,7 +31,7 @@ var cmdAccountAdd = command{
 			if err != nil {
 				return err
 			}
-			return e.withAPI(ctx, func(api admin.API) error {
+			return e.withNewAPI(ctx, func(api admin.API) error {
 				a, err := api.AddAccount(ctx, args[0], password)
 				if err != nil {
 					return accountError(args[0], err)

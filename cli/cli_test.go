@@ -274,7 +274,7 @@ func TestExitCodes(t *testing.T) {
 	wantCode(t, 78, "max_message", "config", "check", "--config", bad)
 	wantCode(t, 78, "bad.toml:2", "account", "list", "--config", bad)
 	wantCode(t, 78, "nestbox init", "account", "list", "--data", filepath.Join(dir, "nothing"))
-	wantCode(t, 78, "mount it", "serve", "--config", named)
+	wantCode(t, 78, "is the disk mounted?", "serve", "--config", named)
 	wantCode(t, 78, "no nestbox.id", "serve", "--data", full, "--imap", "127.0.0.1:0", "--imaps", "")
 	if _, err := os.Stat(filepath.Join(dir, "unmounted")); err == nil {
 		t.Error("a data folder that the configuration names was made")
@@ -307,7 +307,9 @@ func TestConfigCheck(t *testing.T) {
 func TestReload(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "n.toml")
-	s := startServer(t, filepath.Join(t.TempDir(), "data"), "--config", writeText(t, file, "log_level = \"info\"\n"))
+	data := filepath.Join(t.TempDir(), "data")
+	must(t, "", "init", "--data", data)
+	s := startServer(t, data, "--config", writeText(t, file, "log_level = \"info\"\n"))
 	writeText(t, file, "log_level = \"warn\"\nmax_connections = 10\n")
 	s.Reload()
 	if !strings.Contains(s.log.String(), "event=imap") && strings.Contains(s.log.String(), "event=config_reloaded") {

@@ -96,7 +96,8 @@ func isUnfit(err error) bool {
 	var foreign *storage.ForeignError
 	var order *storage.ByteOrderError
 	var problems config.Problems
-	return errors.As(err, &problems) || errors.As(err, &format) || errors.As(err, &foreign) || errors.As(err, &order) ||
+	var unfit *storage.UnfitError
+	return errors.As(err, &unfit) || errors.As(err, &problems) || errors.As(err, &format) || errors.As(err, &foreign) || errors.As(err, &order) ||
 		errors.Is(err, storage.ErrNoStore) || errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrReadOnly)
 }
 
@@ -128,7 +129,7 @@ func exitHint(err error) string {
 		}
 		return "see `nestbox " + usage.command + " --help`"
 	case errors.Is(err, storage.ErrNoStore):
-		return "if its disk should be mounted there, mount it; `nestbox init --data DIR` makes a new data folder"
+		return "is the disk mounted? If it is, and a new data folder is wanted there, `nestbox init --data DIR` makes one"
 	}
 	return ""
 }

@@ -4,14 +4,12 @@ import (
 	"context"
 
 	"github.com/spf13/pflag"
-
-	"nestbox/storage"
 )
 
 var cmdInit = command{
 	name:  "init",
 	short: "Make a data folder",
-	long:  `Makes a data folder without accounts. "serve" does this by itself for the default folder, and for one named by --data that is missing or empty. A folder that the configuration file or the environment names must be made with this command, so that a disk that isn't mounted is never taken for a new box.`,
+	long:  `Makes a data folder without accounts, and sees whether its file system can hold mail. "account add" does this by itself where nothing is yet, and "serve" without a configuration file for the default folder and for one named by --data. With a configuration file, or a folder named by the environment, "serve" wants the folder to be there, so that a disk that isn't mounted is never taken for a new box.`,
 	examples: []example{
 		{"nestbox init --data /srv/mail", "makes /srv/mail a data folder"},
 	},
@@ -23,7 +21,7 @@ var cmdInit = command{
 			if err != nil {
 				return err
 			}
-			if err := storage.Init(cfg.Data); err != nil {
+			if err := e.initFolder(cfg); err != nil {
 				return err
 			}
 			e.say("%s is a data folder now", cfg.Data)

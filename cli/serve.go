@@ -106,7 +106,7 @@ func (s *serving) open() error {
 	}
 	var err error
 	s.st, err = storage.Open(s.cfg.Data, storage.Options{
-		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version, Built: built(),
+		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version, Built: built(), Probe: true,
 	})
 	return err
 }
@@ -114,8 +114,17 @@ func (s *serving) open() error {
 // prepareData makes the data folder where it may be missing, and changes to
 // the user that is to own it.
 func (s *serving) prepareData() error {
-	fresh, err := s.mayInit()
+	there, err := hasID(s.cfg.Data)
 	if err != nil {
+		return err
+	}
+	fresh := false
+	if !there {
+		if fresh, err = mayInit(s.cfg); err != nil {
+			return err
+		}
+	}
+	if err := s.checkMemory(s.cfg); err != nil {
 		return err
 	}
 	if s.cfg.User != "" {
@@ -133,25 +142,6 @@ func (s *serving) prepareData() error {
 	}
 	s.log.Info("data_folder_made", "data", s.cfg.Data)
 	return nil
-}
-
-// mayInit reports whether the data folder is to be made. One that the
-// configuration names must be there: else its disk isn't mounted, and new mail
-// would go into the hole below the mount.
-func (s *serving) mayInit() (bool, error) {
-	if _, err := os.Stat(filepath.Join(s.cfg.Data, "nestbox.id")); !errors.Is(err, os.ErrNotExist) {
-		return false, err
-	}
-	switch s.cfg.Source("data") {
-	case config.FromDefault, config.FromFlag:
-	default:
-		return false, nil
-	}
-	names, err := os.ReadDir(s.cfg.Data)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
-	return len(names) == 0, err
 }
 
 // start begins to serve and prints what mail programs need.

@@ -38,6 +38,7 @@ type Options struct {
 	NoSync     bool         // tests only: nothing survives a power cut
 	Built      time.Time    // when the program was built: no right clock is before it
 	Time       TimeSource   // tests only: another clock than the machine's
+	Probe      bool         // see whether the file system can hold mail
 
 	hooks *hooks // tests only
 }
@@ -77,7 +78,11 @@ func Init(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(initFolder(dir), unlockFolder(lock))
+	err = systemProber().probe(dir)
+	if err == nil {
+		err = initFolder(dir)
+	}
+	return errors.Join(err, unlockFolder(lock))
 }
 
 func initFolder(dir string) error {
@@ -156,6 +161,11 @@ func Open(dir string, o Options) (*Store, error) {
 	st.copies.st = st
 	if st.lock, err = lockFolder(dir, o.Version); err != nil {
 		return nil, err
+	}
+	if o.Probe {
+		if err := systemProber().probe(dir); err != nil {
+			return nil, errors.Join(err, unlockFolder(st.lock))
+		}
 	}
 	st.clock = openClock(dir, o.Time, o.Built)
 	if err := st.open(); err != nil {
