@@ -1,0 +1,232 @@
+//go:build amd64 || arm64
+
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the kernel and the listener exchange, linux/seccomp.h.
+type (
+	notification struct {
+		id    uint64
+		pid   uint32
+		flags uint32
+		nr    int32
+		arch  uint32
+		ip    uint64
+		args  [6]uint64
+	}
+	answer struct {
+		id    uint64
+		val   int64
+		err   int32
+		flags uint32
+	}
+	addFD struct {
+		id       uint64
+		flags    uint32
+		source   uint32
+		newFD    uint32
+		newFlags uint32
+	}
+)
+
+const (
+	ioctlReceive  = 0xc0502100
+	ioctlSend     = 0xc0182101
+	ioctlAddFD    = 0x40182103
+	flagContinue  = 1
+	flagAddAndEnd = 2
+)
+
+func (t *Tap) ioctl(request uintptr, arg unsafe.Pointer) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.listen), request, uintptr(arg))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// loop answers the kernel until the program has ended.
+func (t *Tap) loop() {
+	defer close(t.done)
+	for {
+		poll := []unix.PollFd{{Fd: int32(t.listen), Events: unix.POLLIN}}
+		if _, err := unix.Poll(poll, -1); errors.Is(err, unix.EINTR) {
+			continue
+		} else if err != nil {
+			t.err = err
+			return
+		}
+		if poll[0].Revents&unix.POLLIN == 0 {
+			return // nobody is left who could ask
+		}
+		c := &call{t: t}
+		err := t.ioctl(ioctlReceive, unsafe.Pointer(&c.notification))
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINTR) {
+			continue // who asked is dead
+		}
+		if err != nil {
+			t.err = err
+			return
+		}
+		if err := c.answer(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
+			t.err = errors.Join(t.err, err)
+		}
+	}
+}
+
+// A call is one system call that waits for its answer.
+type call struct {
+	t *Tap
+	notification
+	answered bool
+}
+
+// errPass lets the program do the call itself: it is none of ours.
+var errPass = errors.New("not below the root")
+
+func (c *call) answer() error {
+	do := handlers[int(c.nr)]
+	if int(c.nr) == unix.SYS_OPENAT {
+		do = (*call).open
+	}
+	val, err := do(c)
+	a := answer{id: c.id, val: val}
+	var errno unix.Errno
+	switch {
+	case c.answered:
+		return err
+	case errors.Is(err, errPass):
+		a.flags = flagContinue
+	case errors.As(err, &errno):
+		a.val, a.err = 0, -int32(errno)
+	case err != nil:
+		a.val, a.err = 0, -int32(unix.EIO)
+		return errors.Join(err, c.t.ioctl(ioctlSend, unsafe.Pointer(&a)))
+	}
+	return c.t.ioctl(ioctlSend, unsafe.Pointer(&a))
+}
+
+// below is a path as events have it.
+func (t *Tap) below(path string) (string, bool) {
+	path = strings.TrimSuffix(path, " (deleted)")
+	if path == t.o.Root {
+		return ".", true
+	}
+	return strings.CutPrefix(path, t.o.Root+"/")
+}
+
+// before reports the call that is about to be done; an error means that the
+// program was killed and does it no more.
+func (c *call) before(e Event) error {
+	if c.t.o.Before != nil {
+		c.t.o.Before(e)
+	}
+	if c.t.killed.Load() {
+		return unix.EINTR
+	}
+	return nil
+}
+
+func (c *call) after(e Event) {
+	if c.t.o.After != nil {
+		c.t.o.After(e)
+	}
+}
+
+// bytes reads the program's memory.
+func (c *call) bytes(at, n uint64) ([]byte, error) {
+	b := make([]byte, n)
+	if n == 0 {
+		return b, nil
+	}
+	got, err := unix.ProcessVMReadv(c.t.cmd.Process.Pid, []unix.Iovec{iovec(b)}, []unix.RemoteIovec{{Base: uintptr(at), Len: int(n)}}, 0)
+	if err == nil && got != len(b) {
+		err = unix.EFAULT
+	}
+	return b, err
+}
+
+func iovec(b []byte) (v unix.Iovec) {
+	v.Base = &b[0]
+	v.SetLen(len(b))
+	return v
+}
+
+// text reads a path out of the program's memory, a page's rest at a time.
+func (c *call) text(at uint64) (string, error) {
+	var all []byte
+	for len(all) < unix.PathMax {
+		b, err := c.bytes(at, 256-at%256)
+		if err != nil {
+			return "", err
+		}
+		if n := strings.IndexByte(string(b), 0); n >= 0 {
+			return string(append(all, b[:n]...)), nil
+		}
+		all = append(all, b...)
+		at += uint64(len(b))
+	}
+	return "", unix.ENAMETOOLONG
+}
+
+// path is the absolute path that a call names by a folder and a name.
+func (c *call) path(dir uint64, at uint64) (string, error) {
+	name, err := c.text(at)
+	if err != nil || filepath.IsAbs(name) {
+		return filepath.Clean(name), err
+	}
+	base := fmt.Sprintf("/proc/%d/cwd", c.t.cmd.Process.Pid)
+	if int32(dir) != unix.AT_FDCWD {
+		base = fmt.Sprintf("/proc/%d/fd/%d", c.t.cmd.Process.Pid, int32(dir))
+	}
+	if base, err = readlink(base); err != nil {
+		return "", err
+	}
+	return filepath.Join(base, name), nil
+}
+
+func readlink(path string) (string, error) {
+	b := make([]byte, unix.PathMax)
+	n, err := unix.Readlink(path, b)
+	return string(b[:max(n, 0)]), err
+}
+
+// file is a file descriptor of the program's, as our own, and its path below
+// the root; errPass if it isn't there.
+func (c *call) file() (fd int, path string, err error) {
+	full, err := readlink(fmt.Sprintf("/proc/%d/fd/%d", c.t.cmd.Process.Pid, int32(c.args[0])))
+	if err != nil {
+		return -1, "", errPass // a bad one: the kernel shall say so
+	}
+	if full == c.t.o.Marks && full != "" {
+		path = full
+	} else {
+		var ok bool
+		if path, ok = c.t.below(full); !ok {
+			return -1, "", errPass
+		}
+	}
+	fd, err = unix.PidfdGetfd(c.t.pidfd, int(int32(c.args[0])), 0)
+	return fd, path, err
+}
+
+func inode(fd int) (ino uint64, size int64, err error) {
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return st.Ino, st.Size, err
+}
+
+// give ends the call with our file in the program's table.
+func (c *call) give(fd int, flags uint32) error {
+	c.answered = true
+	return c.t.ioctl(ioctlAddFD, unsafe.Pointer(&addFD{id: c.id, flags: flagAddAndEnd, source: uint32(fd), newFlags: flags}))
+}
