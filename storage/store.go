@@ -151,6 +151,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.testLimits()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

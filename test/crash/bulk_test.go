@@ -18,6 +18,9 @@ const bulkMessages = 3000
 type bulk struct {
 	name  string
 	steps int // acknowledged
+
+	account string
+	board   *board
 }
 
 const (
@@ -56,8 +59,8 @@ func (b *bulk) again(c *raw.Conn) error {
 	return errors.Join(c.Recreate(b.first()), c.Recreate(b.second()))
 }
 
-func (b *bulk) work(c *raw.Conn) error {
-	for {
+func (b *bulk) work(c *raw.Conn, stop <-chan struct{}) error {
+	for !closed(stop) {
 		err := b.step(c)
 		var status *raw.StatusError
 		if errors.As(err, &status) {
@@ -67,19 +70,23 @@ func (b *bulk) work(c *raw.Conn) error {
 			return nil // the server was killed
 		}
 	}
+	return nil
 }
 
 // step does the next of the commands, or begins anew after the last.
 func (b *bulk) step(c *raw.Conn) error {
-	steps := []struct{ mailbox, command string }{
-		{b.source(), "COPY 1:* " + b.first()},
-		{b.first(), "MOVE 1:* " + b.second()},
-		{b.second(), `STORE 1:* +FLAGS.SILENT (\Deleted)`},
-		{b.second(), "EXPUNGE"},
+	steps := []struct{ kind, mailbox, command string }{
+		{"bulk copy", b.source(), "COPY 1:* " + b.first()},
+		{"bulk move", b.first(), "MOVE 1:* " + b.second()},
+		{"bulk flags", b.second(), `STORE 1:* +FLAGS.SILENT (\Deleted)`},
+		{"bulk expunge", b.second(), "EXPUNGE"},
 	}
 	if b.steps == len(steps) {
 		return b.again(c)
 	}
+	kind := steps[b.steps].kind
+	b.board.begin(b.account, kind)
+	defer b.board.end(b.account, kind)
 	if _, err := c.Select(steps[b.steps].mailbox); err != nil {
 		return err
 	}

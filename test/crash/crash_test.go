@@ -1,54 +1,83 @@
-// Package crash kills the real server at random under load and looks whether
-// everything that it acknowledged is there afterwards.
+// Package crash kills the real server at chosen calls and at random under
+// load, and looks whether everything that it acknowledged is there afterwards.
 package crash
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
-	"nestbox/storage"
-	"nestbox/test/raw"
 	"nestbox/test/rig"
+	"nestbox/test/tap"
 )
 
 var (
-	rounds = flag.Int("rounds", 8, "how often the server is killed")
+	rounds = flag.Int("rounds", 12, "how often the server is killed")
+	scenes = flag.Int("scenes", 2, "how many servers there are at a time")
 	seed   = flag.Uint64("seed", 0, "of all that is random; 0: another one each time")
+	only   = flag.String("phase", "", "kill only in this phase")
 )
 
-func TestMain(m *testing.M) { os.Exit(rig.Main(m.Run)) }
+func TestMain(m *testing.M) { os.Exit(rig.MainTagged(m.Run, "torture")) }
 
-// accounts are two, so that the files of several are open at the kill.
-var accounts = []string{"ann", "bob"}
-
-const password = "secret word"
-
-// A scene is all that works on the server at once.
-type scene struct {
-	n         *rig.Nestbox
-	random    *rand.Rand
-	workers   map[string][]*worker // by account
-	appenders []*appender          // all in one mailbox of accounts[0]
-	bulk      *bulk                // in accounts[1]
-}
-
-const shared = "shared"
+const (
+	// stretch is how many rounds a data folder lives, as nothing is ever freed
+	// of what was deleted within the time of a run.
+	stretch = 40
+	// wholeEvery rounds all messages are read, byte by byte.
+	wholeEvery = 8
+	// mustHit rounds are enough to hit every phase.
+	mustHit = 400
+)
 
 // TestKill: kill -9 under load; after each restart all that was acknowledged
 // is there, nothing is there by half, and storage.Check finds nothing.
 //
-//	go test ./test/crash -rounds 100
+//	go test ./test/crash -rounds 1000
 func TestKill(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	tapped := tap.Supported() == nil
+	if !tapped {
+		t.Logf("kills by the clock only: %v", tap.Supported())
+	}
+	random := *seed
+	if random == 0 {
+		random = rand.Uint64()
+	}
+	t.Logf("seed %d", random)
+	h := &hits{}
+	start := time.Now()
+	var commands, messages int
+	t.Run("all", func(t *testing.T) {
+		for i := range *scenes {
+			mine := *rounds / *scenes
+			if i < *rounds%*scenes {
+				mine++
+			}
+			t.Run(fmt.Sprint("scene", i), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(random, uint64(i)))
+				for done := 0; done < mine; done += stretch {
+					c, m := runStretch(t, r, min(stretch, mine-done), tapped, h)
+					h.mu.Lock()
+					commands, messages = commands+c, messages+m
+					h.mu.Unlock()
+				}
+			})
+		}
+	})
+	t.Logf("%d kills in %v, %d commands and %d appended messages acknowledged; %v", *rounds, time.Since(start).Round(time.Second), commands, messages, h)
+	if missed := h.missed(); tapped && *only == "" && *rounds >= mustHit && len(missed) > 0 {
+		t.Errorf("no kill fell into %q", missed)
+	}
+}
+
+// runStretch kills the servers of a new data folder.
+func runStretch(t *testing.T, random *rand.Rand, n int, tapped bool, h *hits) (commands, messages int) {
+	s := newScene(t, random, tapped)
 	server, err := s.n.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -61,198 +90,51 @@ func TestKill(t *testing.T) {
 	if err := s.prepare(server); err != nil {
 		t.Fatal(err)
 	}
-	for round := range *rounds {
-		if err := s.load(server); err != nil {
-			t.Fatalf("round %d: %v\n%s", round, err, server.Log())
+	for i := range n {
+		p := choose(random)
+		where, err := s.kill(server, p)
+		if err == nil {
+			err = s.afterKill(p, &where)
 		}
-		if err := s.check(filepath.Join(t.TempDir(), "copy")); err != nil {
-			t.Fatalf("round %d: %v", round, err)
+		if err != nil {
+			t.Fatalf("round %d, %s: %v\nthe data are in %s", i, where, err, s.kept)
+		}
+		if where == anyMoment {
+			h.count(anyMoment)
+		} else {
+			h.count(p.name)
 		}
 		if server, err = s.n.Start(); err != nil {
-			t.Fatalf("round %d: %v", round, err)
+			t.Fatalf("round %d, %s: %v\nthe data are in %s", i, where, err, s.kept)
 		}
-		if err := s.settle(server); err != nil {
-			t.Fatalf("round %d: %v\n%s", round, err, server.Log())
+		if err := s.settle(server, i%wholeEvery == wholeEvery-1 || i == n-1); err != nil {
+			t.Fatalf("round %d, %s: %v\n%s\nthe data are in %s", i, where, err, server.Log(), s.kept)
 		}
 	}
-	commands, messages := s.total()
-	t.Logf("%d kills, %d commands and %d appended messages acknowledged", *rounds, commands, messages)
+	return s.total()
 }
 
-func newScene(t *testing.T) *scene {
-	t.Helper()
-	binary, err := rig.Binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := *seed
-	if random == 0 {
-		random = rand.Uint64()
-	}
-	t.Logf("seed %d", random)
-	s := &scene{
-		n:       &rig.Nestbox{Binary: binary, Data: filepath.Join(t.TempDir(), "data")},
-		random:  rand.New(rand.NewPCG(random, 0)),
-		workers: map[string][]*worker{},
-		bulk:    &bulk{name: "bulk"},
-	}
-	if _, err := s.n.Run(t.Context(), "", "init"); err != nil {
-		t.Fatal(err)
-	}
-	for _, account := range accounts {
-		if err := s.n.AddAccount(t.Context(), account, password); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 2 {
-			s.workers[account] = append(s.workers[account], newWorker(fmt.Sprintf("w%d", i), s.random.Uint64()))
+// afterKill keeps the data that the kill has left aside, kills a second time
+// for a phase at the start, and has the storage check them: every other time
+// in their place, so that not only the server's start cleans up.
+func (s *scene) afterKill(p *phase, where *string) (err error) {
+	if p.starting && s.n.Tap != nil {
+		if *where, err = s.startAndKill(p); err != nil {
+			return err
 		}
 	}
-	for i := range 2 {
-		s.appenders = append(s.appenders, newAppender(fmt.Sprintf("appender%d", i), shared, s.random.Uint64()))
-	}
-	return s
-}
-
-func (s *scene) prepare(server *rig.Server) error {
-	c, err := server.Connect(accounts[0], password)
-	if err != nil {
+	if err := copyData(s.kept, s.n.Data); err != nil {
 		return err
 	}
-	d, err := server.Connect(accounts[1], password)
-	if err != nil {
-		return errors.Join(err, c.Close())
+	if s.random.IntN(2) == 0 {
+		return check(s.n.Data)
 	}
-	return errors.Join(c.Recreate(shared), s.bulk.prepare(d), c.Close(), d.Close())
-}
-
-// load lets all work, and kills the server at a random moment.
-func (s *scene) load(server *rig.Server) error {
-	type job struct {
-		account string
-		work    func(*raw.Conn) error
-	}
-	jobs := []job{{accounts[1], s.bulk.work}}
-	for account, workers := range s.workers {
-		for _, w := range workers {
-			jobs = append(jobs, job{account, w.work})
-		}
-	}
-	for _, a := range s.appenders {
-		jobs = append(jobs, job{accounts[0], a.work})
-	}
-	connections := make([]*raw.Conn, len(jobs))
-	for i, j := range jobs {
-		c, err := server.Connect(j.account, password)
-		if err != nil {
-			return errors.Join(err, server.Kill())
-		}
-		defer c.Close()
-		connections[i] = c
-	}
-	errs := make([]error, len(jobs))
-	var running sync.WaitGroup
-	for i, j := range jobs {
-		running.Go(func() { errs[i] = j.work(connections[i]) })
-	}
-	// Not a wait for anything: the moment of the kill.
-	time.Sleep(time.Duration(20+s.random.IntN(700)) * time.Millisecond)
-	err := server.Kill()
-	running.Wait()
-	return errors.Join(append(errs, err)...)
-}
-
-// settle compares what is there with what was acknowledged.
-func (s *scene) settle(server *rig.Server) error {
-	var errs []error
-	for i, account := range accounts {
-		c, err := server.Connect(account, password)
-		if err != nil {
-			return err
-		}
-		for _, w := range s.workers[account] {
-			errs = append(errs, w.settle(c))
-		}
-		if i == 0 {
-			errs = append(errs, settleAppenders(c, shared, s.appenders))
-		} else {
-			errs = append(errs, s.bulk.settle(c))
-		}
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// check opens a copy of the data as the kill has left them and lets the
-// storage check itself.
-func (s *scene) check(dir string) error {
-	if err := copyData(dir, s.n.Data); err != nil {
+	again := s.kept + ".checked"
+	if err := copyData(again, s.kept); err != nil {
 		return err
 	}
-	st, err := storage.Open(dir, storage.Options{Version: "test"})
-	if err != nil {
+	if err := check(again); err != nil {
 		return err
 	}
-	findings, err := checkAll(st)
-	for _, f := range findings {
-		err = errors.Join(err, errors.New("check: "+f))
-	}
-	return errors.Join(err, st.Close(), os.RemoveAll(dir))
-}
-
-// copyData copies the files of a data folder; the control socket is none.
-func copyData(to, from string) error {
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(from, path)
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir():
-			return os.MkdirAll(filepath.Join(to, name), 0o700)
-		case !e.Type().IsRegular():
-			return nil
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, name), b, 0o600)
-	})
-}
-
-func checkAll(st *storage.Store) ([]string, error) {
-	findings, err := st.Check()
-	if err != nil {
-		return nil, err
-	}
-	infos, err := st.Accounts()
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range infos {
-		a, err := st.Account(info.ID)
-		if err != nil {
-			return nil, err
-		}
-		more, err := a.Check()
-		if err != nil {
-			return nil, err
-		}
-		findings = append(findings, more...)
-	}
-	return findings, nil
-}
-
-func (s *scene) total() (commands, messages int) {
-	for _, workers := range s.workers {
-		for _, w := range workers {
-			commands += w.acked
-		}
-	}
-	for _, a := range s.appenders {
-		messages += a.serial - 1
-	}
-	return commands, messages
+	return os.RemoveAll(again)
 }

@@ -36,7 +36,12 @@ func writeMbox(t *testing.T, random *rand.Rand) (path string) {
 // again until it is through; then every message is there once.
 func TestImportKilled(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	random := *seed
+	if random == 0 {
+		random = rand.Uint64()
+	}
+	t.Logf("seed %d", random)
+	s := newScene(t, rand.New(rand.NewPCG(random, 3)), false)
 	mbox := writeMbox(t, s.random)
 	args := []string{"import", "--account", accounts[0], "--mailbox", "Imported", mbox}
 	for range 3 { // without a server
@@ -49,7 +54,7 @@ func TestImportKilled(t *testing.T) {
 	for range 2 { // with one
 		s.killDuringImport(t, args)
 	}
-	if err := s.check(filepath.Join(t.TempDir(), "copy")); err != nil {
+	if err := check(s.n.Data); err != nil {
 		t.Fatal(err)
 	}
 	server, err := s.n.Start()
@@ -65,7 +70,7 @@ func TestImportKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box, err := readMailbox(c, "Imported")
+	box, err := readMailbox(c, "Imported", true)
 	if err != nil {
 		t.Error(err)
 	}

@@ -11,6 +11,7 @@ import (
 type message struct {
 	sum   string // of its bytes
 	flags string // sorted, without \Recent
+	size  int    // as read
 }
 
 // A state is what a worker's mailboxes hold: by name, the messages by UID. As
@@ -19,15 +20,16 @@ type state map[string]*mailbox
 
 type mailbox struct {
 	next     uint32 // UIDNEXT
+	validity uint32 // UIDVALIDITY, as read; 0: not read so far
 	messages map[uint32]message
 }
 
-func newMailbox() *mailbox { return &mailbox{1, map[uint32]message{}} }
+func newMailbox() *mailbox { return &mailbox{next: 1, messages: map[uint32]message{}} }
 
 func (s state) clone() state {
 	c := state{}
 	for name, box := range s {
-		c[name] = &mailbox{box.next, maps.Clone(box.messages)}
+		c[name] = &mailbox{box.next, box.validity, maps.Clone(box.messages)}
 	}
 	return c
 }
@@ -45,10 +47,10 @@ func (s state) text() string {
 }
 
 // precedes reports whether no UIDNEXT of later, which has the same mailboxes, is
-// below that of s: no UID may be used twice.
+// below that of s, and their UIDVALIDITY is the same: no UID may be used twice.
 func (s state) precedes(later state) bool {
 	for name, box := range s {
-		if later[name].next < box.next {
+		if later[name].next < box.next || box.validity != 0 && later[name].validity != box.validity {
 			return false
 		}
 	}

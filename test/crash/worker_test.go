@@ -26,10 +26,14 @@ type worker struct {
 	states   []state
 	selected string
 	acked    int
+
+	account string
+	board   *board
+	sizes   map[string]int // of messages that were read, by sum
 }
 
 func newWorker(name string, seed uint64) *worker {
-	w := &worker{name: name, random: rand.New(rand.NewPCG(seed, 1)), states: []state{{}}}
+	w := &worker{name: name, random: rand.New(rand.NewPCG(seed, 1)), states: []state{{}}, sizes: map[string]int{}}
 	return w
 }
 
@@ -38,6 +42,7 @@ func (w *worker) last() state { return w.states[len(w.states)-1] }
 
 // An operation is a command and what it does to the mailboxes.
 type operation struct {
+	kind    string // as phases call it
 	command string
 	literal []byte // of an APPEND, which command then ends before
 	apply   func(s state)
@@ -46,25 +51,26 @@ type operation struct {
 // work sends bursts of commands until the connection breaks, which is no
 // error: then the server has been killed. A command that the server refuses
 // is one.
-func (w *worker) work(c *raw.Conn) error {
+func (w *worker) work(c *raw.Conn, stop <-chan struct{}) error {
 	w.selected = ""
-	for {
-		var tags []string
+	for !closed(stop) {
+		var tags, kinds []string
 		for range 1 + w.random.IntN(4) {
 			op := w.next()
 			s := w.last().clone()
 			op.apply(s)
 			w.states = append(w.states, s)
+			w.board.begin(w.account, op.kind)
 			tag, err := send(c, op)
 			if err != nil {
 				return nil
 			}
-			tags = append(tags, tag)
+			tags, kinds = append(tags, tag), append(kinds, op.kind)
 		}
 		if c.Flush() != nil {
 			return nil
 		}
-		for _, tag := range tags {
+		for i, tag := range tags {
 			err := c.Wait(tag, nil)
 			var status *raw.StatusError
 			if errors.As(err, &status) {
@@ -73,9 +79,20 @@ func (w *worker) work(c *raw.Conn) error {
 			if err != nil {
 				return nil
 			}
+			w.board.end(w.account, kinds[i])
 			w.states = w.states[1:]
 			w.acked++
 		}
+	}
+	return nil
+}
+
+func closed(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -93,12 +110,12 @@ func (w *worker) next() operation {
 	a, b := w.name+"-a", w.name+"-b"
 	for _, name := range []string{a, b} {
 		if s[name] == nil {
-			return operation{command: "CREATE " + name, apply: func(s state) { s[name] = newMailbox() }}
+			return operation{kind: "names", command: "CREATE " + name, apply: func(s state) { s[name] = newMailbox() }}
 		}
 	}
 	if w.selected == "" || w.random.IntN(20) == 0 {
 		w.selected = []string{a, b}[w.random.IntN(2)]
-		return operation{command: "SELECT " + w.selected, apply: func(state) {}}
+		return operation{kind: "select", command: "SELECT " + w.selected, apply: func(state) {}}
 	}
 	from, to := w.selected, a
 	if from == a {
@@ -148,9 +165,10 @@ func (w *worker) append(name string) operation {
 	body := makeMessage(w.random, fmt.Sprintf("%s.%d", w.name, w.serial), size)
 	flags := []string{"", `\Seen`, `\Flagged kw1`}[w.random.IntN(3)]
 	return operation{
+		kind:    "append",
 		command: fmt.Sprintf("%s (%s) ", name, flags),
 		literal: body,
-		apply:   func(s state) { s[name].add(message{sum(body), sortFlags(strings.Fields(flags))}) },
+		apply:   func(s state) { s[name].add(message{sum: sum(body), flags: sortFlags(strings.Fields(flags))}) },
 	}
 }
 
@@ -161,6 +179,7 @@ func (w *worker) store(name string, uids []uint32) operation {
 		sign = "+"
 	}
 	return operation{
+		kind:    "flags",
 		command: fmt.Sprintf("UID STORE %s %sFLAGS (%s)", set(uids), sign, flag),
 		apply: func(s state) {
 			for _, uid := range uids {
@@ -171,7 +190,12 @@ func (w *worker) store(name string, uids []uint32) operation {
 }
 
 func (w *worker) copy(command, from, to string, uids []uint32, move bool) operation {
+	kind := "copy"
+	if move {
+		kind = "move"
+	}
 	return operation{
+		kind:    kind,
 		command: fmt.Sprintf("%s %s %s", command, set(uids), to),
 		apply: func(s state) {
 			for _, uid := range uids {
@@ -186,6 +210,7 @@ func (w *worker) copy(command, from, to string, uids []uint32, move bool) operat
 
 func (w *worker) delete(name string, uids []uint32) operation {
 	return operation{
+		kind:    "flags",
 		command: fmt.Sprintf(`UID STORE %s +FLAGS.SILENT (\Deleted)`, set(uids)),
 		apply: func(s state) {
 			for _, uid := range uids {
@@ -196,7 +221,7 @@ func (w *worker) delete(name string, uids []uint32) operation {
 }
 
 func (w *worker) expunge(name string) operation {
-	return operation{command: "EXPUNGE", apply: func(s state) {
+	return operation{kind: "expunge", command: "EXPUNGE", apply: func(s state) {
 		for uid, m := range s[name].messages {
 			if slices.Contains(strings.Fields(m.flags), `\Deleted`) {
 				delete(s[name].messages, uid)
@@ -210,16 +235,16 @@ func (w *worker) names(s state) operation {
 	x, y := w.name+"-x", w.name+"-tree/y"
 	switch {
 	case s[x] == nil && s[y] == nil:
-		return operation{command: "CREATE " + x, apply: func(s state) { s[x] = newMailbox() }}
+		return operation{kind: "names", command: "CREATE " + x, apply: func(s state) { s[x] = newMailbox() }}
 	case s[x] != nil && w.random.IntN(2) == 0:
 		return w.append(x)
 	case s[x] != nil && s[y] == nil:
-		return operation{command: "RENAME " + x + " " + y, apply: func(s state) {
+		return operation{kind: "names", command: "RENAME " + x + " " + y, apply: func(s state) {
 			s[y] = s[x]
 			delete(s, x)
 		}}
 	}
-	return operation{command: "DELETE " + y, apply: func(s state) { delete(s, y) }}
+	return operation{kind: "names", command: "DELETE " + y, apply: func(s state) { delete(s, y) }}
 }
 
 // makeMessage makes a message of about size bytes that compress badly.
@@ -235,88 +260,4 @@ func makeMessage(random *rand.Rand, id string, size int) []byte {
 func sum(b []byte) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:8])
-}
-
-// read reads a worker's mailboxes back.
-func (w *worker) read(c *raw.Conn) (state, error) {
-	s := state{}
-	var names []string
-	if err := c.Do(`LIST "" `+w.name+"-*", func(line []byte) {
-		words := strings.Fields(string(line))
-		if bytes.Contains(line, []byte(`\NonExistent`)) || bytes.Contains(line, []byte(`\Noselect`)) {
-			return // the name above another
-		}
-		names = append(names, strings.Trim(words[len(words)-1], `"`))
-	}); err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		box, err := readMailbox(c, name)
-		if err != nil {
-			return nil, err
-		}
-		s[name] = box
-	}
-	return s, nil
-}
-
-func readMailbox(c *raw.Conn, name string) (*mailbox, error) {
-	m := newMailbox()
-	if err := c.Do("EXAMINE "+name, func(line []byte) {
-		if _, next, ok := strings.Cut(string(line), "[UIDNEXT "); ok {
-			n, _ := strconv.Atoi(next[:strings.IndexByte(next, ']')])
-			m.next = uint32(n)
-		}
-	}); err != nil {
-		return nil, err
-	}
-	var wrong error
-	err := c.DoWhole("UID FETCH 1:* (UID FLAGS RFC822.SIZE BODY.PEEK[])", func(r raw.Response) {
-		if len(r.Literals) != 1 {
-			return // EXISTS and the like
-		}
-		uid, flags, size, err := parseFetch(r.Text)
-		if err == nil && size != len(r.Literals[0]) {
-			err = fmt.Errorf("%s: UID %d has %d bytes and RFC822.SIZE %d", name, uid, len(r.Literals[0]), size)
-		}
-		wrong = errors.Join(wrong, err)
-		m.messages[uid] = message{sum([]byte(r.Literals[0])), flags}
-	})
-	return m, errors.Join(err, wrong)
-}
-
-// parseFetch reads "* 1 FETCH (UID 7 FLAGS (\Seen) RFC822.SIZE 9 BODY[] {9})".
-func parseFetch(text string) (uid uint32, flags string, size int, err error) {
-	number := func(item string) (n int) {
-		_, rest, ok := strings.Cut(text, item+" ")
-		if end := strings.IndexAny(rest, " )"); ok && end > 0 {
-			n, err = strconv.Atoi(rest[:end])
-			return n
-		}
-		err = fmt.Errorf("no %s in %q", item, text)
-		return 0
-	}
-	uid, size = uint32(number("UID")), number("RFC822.SIZE")
-	_, list, _ := strings.Cut(text, "FLAGS (")
-	list, _, _ = strings.Cut(list, ")")
-	words := slices.DeleteFunc(strings.Fields(list), func(f string) bool { return f == `\Recent` })
-	return uid, sortFlags(words), size, err
-}
-
-// settle compares what the server has with what it may have, and goes on from
-// there.
-func (w *worker) settle(c *raw.Conn) error {
-	got, err := w.read(c)
-	if err != nil {
-		return fmt.Errorf("%s: %w", w.name, err)
-	}
-	text := got.text()
-	for _, s := range w.states {
-		if s.text() == text && s.precedes(got) {
-			w.states = []state{got}
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: the mailboxes are as after none of the last %d commands; against what was acknowledged: %s; against all that was sent: %s",
-		w.name, len(w.states)-1, difference(text, w.states[0].text()), difference(text, w.last().text()))
 }

@@ -22,13 +22,15 @@ func Root() (string, error) {
 
 // Build builds nestbox into dir; env are settings such as GOARCH=arm. The
 // binary is stripped, as released.
-func Build(dir string, env ...string) (binary string, err error) {
+func Build(dir string, env ...string) (binary string, err error) { return build(dir, "", env...) }
+
+func build(dir, tags string, env ...string) (binary string, err error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
 	binary = filepath.Join(dir, "nestbox")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
+	build := exec.Command("go", "build", "-trimpath", "-tags", tags, "-ldflags", "-s -w", "-o", binary, ".")
 	build.Dir = root
 	build.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	if out, err := build.CombinedOutput(); err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"nestbox/test/tap"
 )
 
 // binaryVariable names the binary under test; when it is set already, nothing
@@ -12,14 +14,19 @@ const binaryVariable = "TEST_NESTBOX_BINARY"
 
 // Main runs the tests of a package with a freshly built binary. It is called
 // from TestMain with m.Run.
-func Main(run func() int) (code int) {
+func Main(run func() int) (code int) { return MainTagged(run, "") }
+
+// MainTagged is Main with a binary that is built with tags: "torture" takes
+// limits from the environment (storage/hooks_torture.go).
+func MainTagged(run func() int, tags string) (code int) {
+	tap.Launch()
 	if os.Getenv(binaryVariable) != "" {
 		return run()
 	}
 	dir, err := os.MkdirTemp("", "nestbox-binary-")
 	if err == nil {
 		var binary string
-		if binary, err = Build(dir); err == nil {
+		if binary, err = build(dir, tags); err == nil {
 			err = os.Setenv(binaryVariable, binary)
 		}
 	}

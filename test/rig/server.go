@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"nestbox/test/raw"
+	"nestbox/test/tap"
 )
 
 // Nestbox is an installation: a binary and a data folder.
@@ -24,6 +25,8 @@ type Nestbox struct {
 	Env    []string // more settings, "KEY=value"
 	// StartTime bounds how long Start waits; 0: 20 s.
 	StartTime time.Duration
+	// Tap, if set, sees the file calls of servers (package tap).
+	Tap *tap.Options
 }
 
 // command is a subcommand of the binary.
@@ -77,6 +80,7 @@ type Server struct {
 	cmd           *exec.Cmd
 	done          chan struct{} // closed when the process has ended
 	err           error         // of its end
+	tapErr        error         // of seeing its calls
 	log           Log
 }
 
@@ -139,17 +143,39 @@ func (n *Nestbox) start(args []string) (*Server, error) {
 	args = append([]string{"serve", "--data", n.Data, "--imap", s.Addr, "--imaps", s.TLSAddr}, args...)
 	s.cmd = n.command(context.Background(), args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	if err := s.cmd.Start(); err != nil {
+	if err := s.run(); err != nil {
 		return nil, err
 	}
-	go func() {
-		s.err = s.cmd.Wait()
-		close(s.done)
-	}()
 	if err := s.awaitStart(); err != nil {
 		return nil, errors.Join(fmt.Errorf("nestbox serve: %w\n%s", err, s.Log()), s.Kill())
 	}
 	return s, nil
+}
+
+// run starts the process, and waits for its end in the background.
+func (s *Server) run() (err error) {
+	var w *tap.Tap
+	if s.Tap != nil {
+		if w, err = tap.Wrap(s.cmd, *s.Tap); err != nil {
+			return err
+		}
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	if w != nil {
+		if err := w.Begin(); err != nil {
+			return errors.Join(err, s.cmd.Process.Kill(), s.cmd.Wait())
+		}
+	}
+	go func() {
+		s.err = s.cmd.Wait()
+		if w != nil {
+			s.tapErr = w.Close()
+		}
+		close(s.done)
+	}()
+	return nil
 }
 
 // FreePorts are two ports of 127.0.0.1 that nobody listens on.
@@ -249,7 +275,22 @@ func (s *Server) Kill() error {
 		return err
 	}
 	<-s.done
-	return nil
+	return s.tapErr
+}
+
+// WasKilled reports whether the server has ended by a SIGKILL.
+func (s *Server) WasKilled() bool {
+	select {
+	case <-s.done:
+	default:
+		return false
+	}
+	exit := new(exec.ExitError)
+	if !errors.As(s.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // Connect opens a plain connection and logs in.

@@ -128,7 +128,7 @@ func (t *Tap) below(path string) (string, bool) {
 // program was killed and does it no more.
 func (c *call) before(e Event) error {
 	if c.t.o.Before != nil {
-		c.t.o.Before(e)
+		c.t.o.Before(c.t, e)
 	}
 	if c.t.killed.Load() {
 		return unix.EINTR
@@ -138,7 +138,7 @@ func (c *call) before(e Event) error {
 
 func (c *call) after(e Event) {
 	if c.t.o.After != nil {
-		c.t.o.After(e)
+		c.t.o.After(c.t, e)
 	}
 }
 

@@ -70,8 +70,7 @@ type Options struct {
 	Data   bool   // keep what is written in the events
 	NoSync bool   // say to the program that a sync is done, without doing it
 
-	// Before and After are called around each call, one call at a time. Before
-	// of an open that creates is given what it will do; sizes and inodes are
-	// known After. Both may end the program.
-	Before, After func(Event)
+	// Before and After are called around each call, one call at a time. Inodes
+	// of new files are known After. Both may kill the program.
+	Before, After func(*Tap, Event)
 }

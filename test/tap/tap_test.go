@@ -65,7 +65,7 @@ func tapped(t *testing.T, o Options) (events []Event, end error) {
 	if err := os.WriteFile(o.Marks, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o.After = func(e Event) { events = append(events, e) }
+	o.After = func(_ *Tap, e Event) { events = append(events, e) }
 	w, err := Wrap(cmd, o)
 	if err != nil {
 		t.Fatal(err)
@@ -172,9 +172,8 @@ func TestKill(t *testing.T) {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), playVariable+"="+root)
-	var w *Tap
 	w, err := Wrap(cmd, Options{Root: root,
-		Before: func(e Event) {
+		Before: func(w *Tap, e Event) {
 			if e.Op == Sync && e.Path == "." {
 				w.Kill()
 			}

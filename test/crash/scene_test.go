@@ -1,0 +1,334 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"nestbox/storage"
+	"nestbox/test/raw"
+	"nestbox/test/rig"
+	"nestbox/test/tap"
+)
+
+// accounts are two, so that the files of several are open at the kill.
+var accounts = []string{"ann", "bob"}
+
+const password = "secret word"
+
+// A scene is a data folder and all that works on its server.
+type scene struct {
+	n         *rig.Nestbox
+	random    *rand.Rand
+	workers   map[string][]*worker // by account
+	appenders []*appender          // all in one mailbox of accounts[0]
+	bulk      *bulk                // in accounts[1]
+	visitors  int                  // accounts made by the administrator
+
+	names   map[string]string // of accounts, by the name of their folder
+	board   board
+	trigger trigger
+	kept    string // the data as the last kill left them
+}
+
+const shared = "shared"
+
+// newScene makes a data folder. tapped: kills come at chosen calls.
+func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
+	t.Helper()
+	binary, err := rig.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{
+		n:       &rig.Nestbox{Binary: binary, Data: filepath.Join(t.TempDir(), "data")},
+		random:  random,
+		workers: map[string][]*worker{},
+		names:   map[string]string{},
+	}
+	s.trigger.s = s
+	s.bulk = &bulk{name: "bulk", account: accounts[1], board: &s.board}
+	if _, err := s.n.Run(t.Context(), "", "init"); err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range accounts {
+		if err := s.n.AddAccount(t.Context(), account, password); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			w := newWorker(fmt.Sprintf("w%d", i), s.random.Uint64())
+			w.account, w.board = account, &s.board
+			s.workers[account] = append(s.workers[account], w)
+		}
+	}
+	for i := range 2 {
+		a := newAppender(fmt.Sprintf("appender%d", i), shared, s.random.Uint64())
+		a.account, a.board = accounts[0], &s.board
+		s.appenders = append(s.appenders, a)
+	}
+	if err := s.findNames(); err != nil {
+		t.Fatal(err)
+	}
+	s.n.Env = append(s.n.Env, "TEST_NESTBOX_VOLUME=4194304", fmt.Sprintf("TEST_NESTBOX_FIRST_BODIES=%d", 1<<(16+random.IntN(6))))
+	if tapped {
+		s.n.Tap = &tap.Options{Root: s.n.Data, NoSync: random.IntN(2) == 0, Before: s.trigger.before, After: s.trigger.done}
+	}
+	dir, err := memoryDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			dir = filepath.Dir(s.kept)
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	s.kept = filepath.Join(dir, "data")
+	return s
+}
+
+// findNames learns which folder is whose.
+func (s *scene) findNames() error {
+	st, err := storage.Open(s.n.Data, storage.Options{Version: "test"})
+	if err != nil {
+		return err
+	}
+	infos, err := st.Accounts()
+	for _, info := range infos {
+		s.names[string(info.ID)] = info.Name
+	}
+	return errors.Join(err, st.Close())
+}
+
+func (s *scene) prepare(server *rig.Server) error {
+	c, err := server.Connect(accounts[0], password)
+	if err != nil {
+		return err
+	}
+	d, err := server.Connect(accounts[1], password)
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	return errors.Join(c.Recreate(shared), s.bulk.prepare(d), c.Close(), d.Close())
+}
+
+// A round is the life of one server, up to the kill.
+type round struct {
+	server *rig.Server
+	stop   chan struct{} // closed: clients send nothing more
+	jobs   []*job
+	errs   []error
+	ended  sync.WaitGroup
+}
+
+type job struct {
+	account string
+	work    func(*raw.Conn, <-chan struct{}) error
+	c       *raw.Conn
+}
+
+// begin connects all clients and lets them work.
+func (s *scene) begin(r *round) error {
+	r.stop = make(chan struct{})
+	r.jobs = []*job{{account: accounts[1], work: s.bulk.work}}
+	for account, workers := range s.workers {
+		for _, w := range workers {
+			r.jobs = append(r.jobs, &job{account: account, work: w.work})
+		}
+	}
+	for _, a := range s.appenders {
+		r.jobs = append(r.jobs, &job{account: accounts[0], work: a.work})
+	}
+	for _, j := range r.jobs {
+		var err error
+		if j.c, err = r.server.Connect(j.account, password); err != nil {
+			return err
+		}
+	}
+	r.errs = make([]error, len(r.jobs))
+	for i, j := range r.jobs {
+		r.ended.Go(func() { r.errs[i] = j.work(j.c, r.stop) })
+	}
+	return nil
+}
+
+// end waits for the clients of a server that is gone.
+func (r *round) end() error {
+	r.ended.Wait()
+	for _, j := range r.jobs {
+		if j.c != nil {
+			_ = j.c.Close() // of a server that is gone
+		}
+	}
+	return errors.Join(r.errs...)
+}
+
+// kill lets the phase's load work until the trigger kills the server, or the
+// clock does. It returns where the kill fell.
+func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
+	s.board.clear()
+	r := &round{server: server}
+	limit := roundTime
+	if p.starting || s.n.Tap == nil {
+		// Not a wait for anything: the moment of the kill.
+		limit = time.Duration(20+s.random.IntN(500)) * time.Millisecond
+	} else {
+		s.trigger.arm(p, s.random)
+	}
+	killer := time.AfterFunc(limit, func() { _ = server.Kill() })
+	defer killer.Stop()
+	load := p.load
+	if load == nil {
+		load = (*scene).fullLoad
+	}
+	err = load(s, r)
+	<-server.Done()
+	if where = s.trigger.disarm(); where == "" {
+		where = anyMoment
+	}
+	err = errors.Join(err, r.end(), server.Kill())
+	if !server.WasKilled() && p.name != "stop" {
+		err = errors.Join(err, errors.New("the server ended by itself"))
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", where, err, server.Log())
+	}
+	return where, err
+}
+
+// fullLoad: all clients work until the server is gone.
+func (s *scene) fullLoad(r *round) error { return s.unlessKilled(r, s.begin(r)) }
+
+// unlessKilled forgets the error of a load whose server was killed meanwhile.
+func (s *scene) unlessKilled(r *round, err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-r.server.Done():
+		return nil
+	case <-time.After(5 * time.Second): // the kill is under way, or it is an error
+		return errors.Join(err, r.server.Kill())
+	}
+}
+
+// quietLoad: the clients work for a moment and then say nothing, so that the
+// server does what waits for such times.
+func (s *scene) quietLoad(r *round) error {
+	if err := s.begin(r); err != nil {
+		return s.unlessKilled(r, err)
+	}
+	select {
+	case <-r.server.Done():
+	case <-time.After(time.Duration(50+s.random.IntN(200)) * time.Millisecond):
+	}
+	close(r.stop)
+	return nil
+}
+
+// stopLoad: the server is told to stop while the clients work.
+func (s *scene) stopLoad(r *round) error {
+	s.trigger.mu.Lock()
+	armed := s.trigger.armed
+	s.trigger.armed = nil // until then
+	s.trigger.mu.Unlock()
+	if err := s.begin(r); err != nil {
+		return s.unlessKilled(r, err)
+	}
+	select {
+	case <-r.server.Done():
+	case <-time.After(time.Duration(20+s.random.IntN(100)) * time.Millisecond):
+		s.trigger.mu.Lock()
+		s.trigger.armed = armed
+		s.trigger.mu.Unlock()
+		_ = r.server.Signal(syscall.SIGTERM) // unless it is gone already
+	}
+	return nil
+}
+
+// adminLoad: accounts come, get addresses and go while the clients work.
+func (s *scene) adminLoad(r *round) error {
+	if err := s.begin(r); err != nil {
+		return s.unlessKilled(r, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		<-r.server.Done()
+		cancel()
+	}()
+	for ctx.Err() == nil {
+		s.visitors++
+		name := fmt.Sprintf("visitor%d", s.visitors)
+		// What is killed with the server, or finds none, may fail.
+		_ = s.n.AddAccount(ctx, name, password)
+		_, _ = s.n.Run(ctx, "", "account", "delete", name)
+	}
+	return nil
+}
+
+// startAndKill starts the server and kills it on its way.
+func (s *scene) startAndKill(p *phase) (where string, err error) {
+	s.trigger.arm(p, s.random)
+	server, err := s.n.Start()
+	if err == nil {
+		for _, account := range accounts {
+			if c, err := server.Connect(account, password); err == nil {
+				_, _ = readMailbox(c, "INBOX", false)
+				_ = c.Close()
+			}
+		}
+		select {
+		case <-server.Done():
+		case <-time.After(400 * time.Millisecond):
+			err = server.Kill()
+		}
+	}
+	if where = s.trigger.disarm(); where != "" {
+		return where, nil
+	}
+	return anyMoment, err
+}
+
+// settle compares what is there with what was acknowledged. whole: byte by
+// byte; else the bytes are read of what is new.
+func (s *scene) settle(server *rig.Server, whole bool) error {
+	var errs []error
+	for i, account := range accounts {
+		c, err := server.Connect(account, password)
+		if err != nil {
+			return err
+		}
+		for _, w := range s.workers[account] {
+			errs = append(errs, w.settle(c, whole))
+		}
+		if i == 0 {
+			errs = append(errs, settleAppenders(c, shared, s.appenders))
+		} else {
+			errs = append(errs, s.bulk.settle(c))
+		}
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *scene) total() (commands, messages int) {
+	for _, workers := range s.workers {
+		for _, w := range workers {
+			commands += w.acked
+		}
+	}
+	for _, a := range s.appenders {
+		messages += a.serial - 1
+	}
+	return commands, messages
+}
