@@ -183,7 +183,9 @@ func (st *Store) open() error {
 	path := filepath.Join(st.dir, systemFile)
 	bo := &bolt.Options{NoSync: st.opts.NoSync}
 	var err error
+	lost := false
 	if st.sys, err = openSystem(path, st.id, bo); err != nil {
+		lost = true
 		if err := st.recoverSystem(err); err != nil {
 			return err
 		}
@@ -192,7 +194,7 @@ func (st *Store) open() error {
 		}
 	}
 	st.opts.opened(path, st.sys)
-	if err := st.finishDeletions(); err != nil {
+	if err := errors.Join(st.finishMaking(lost), st.finishDeletions()); err != nil {
 		return errors.Join(err, st.sys.Close())
 	}
 	if _, err := os.Stat(filepath.Join(st.dir, systemCopyFile)); err != nil {

@@ -57,10 +57,12 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 	}
 	info := AccountInfo{ID: newAccountID(), Name: name, Created: st.now().UTC().Truncate(time.Second)}
 	a := newAccount(st, info.ID)
-	// The folder comes first: an account that is listed can be opened. A
-	// crash in between leaves a folder without an account, which Check names.
+	// The folder comes first: an account that is listed can be opened.
+	if err := st.beginMaking(info.ID); err != nil {
+		return AccountInfo{}, err
+	}
 	if err := a.create(profile{Name: name}); err != nil {
-		return AccountInfo{}, errors.Join(err, a.close())
+		return AccountInfo{}, errors.Join(err, a.close(), st.endMaking(info.ID))
 	}
 	err = st.update(func(tx *bolt.Tx) error {
 		if len(credential) > 0 {
@@ -73,7 +75,10 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 			putSystem(tx, bucketAccounts, []byte(info.ID), encodeAccount(info)))
 	})
 	if err != nil {
-		return AccountInfo{}, errors.Join(err, a.close(), os.RemoveAll(st.accountDir(info.ID)))
+		return AccountInfo{}, errors.Join(err, a.close(), os.RemoveAll(st.accountDir(info.ID)), st.endMaking(info.ID))
+	}
+	if err := st.endMaking(info.ID); err != nil {
+		st.log.Warn("account_mark_failed", "account", string(info.ID), "error", err) // the next open takes it away
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
