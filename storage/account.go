@@ -47,6 +47,7 @@ type Account struct {
 	watch  watchers
 	recent recentMarks
 	index  searchIndex
+	rules  knownPolicy
 }
 
 // files are an account's open files.
@@ -60,10 +61,9 @@ type files struct {
 	secret  []byte
 	// modseq is the last MODSEQ given out. Only the writer's.
 	modseq ModSeq
-	// octets is the sum of all mailboxes' Octets. Only the writer's.
-	octets int64
-	// quota in octets, 0 for none.
-	quota int64
+	// used is what the account holds, from the mailbox rows. Only the writer's.
+	used  Usage
+	level int // of the quota, in percent, of which the log was told
 	// noted is what system.db has of the account, or soon will. Only the writer's.
 	noted AccountNote
 }
@@ -212,6 +212,7 @@ func openFiles(a *Account) (f *files, err error) {
 	if err = f.finishRenewal(); err != nil {
 		return f, err
 	}
+	f.startCounts()
 	return f, f.lookForRollback()
 }
 
@@ -230,10 +231,9 @@ func (f *files) readMeta(path string) error {
 		}
 		f.secret = append([]byte(nil), meta.Get([]byte("secret"))...)
 		f.modseq = ModSeq(getUint64(meta, "modseq"))
-		f.quota = decodeProfile(meta.Get([]byte("profile"))).quota()
 		return tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
 			m, err := decodeMailbox(k, v)
-			f.octets += m.Octets
+			f.used = f.used.plus(usageOf(&m))
 			return err
 		})
 	})
@@ -336,7 +336,6 @@ func (a *Account) initIndex(tx *bolt.Tx, p profile) error {
 // setProfile keeps the copy of the account's entry in system.db up to date.
 func (a *Account) setProfile(p profile) error {
 	return a.exec(func(f *files) error {
-		f.quota = p.quota()
 		return f.mail.Update(func(tx *bolt.Tx) error {
 			return tx.Bucket(bucketMeta).Put([]byte("profile"), p.encode())
 		})

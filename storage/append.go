@@ -53,17 +53,17 @@ func (r *appendRequest) apply(w *txn) (bool, error) {
 		return false, err
 	}
 	var all []imap.Flag
-	octets := int64(0)
+	var more Usage
 	for i := range r.msgs {
 		all = append(all, r.msgs[i].Flags...)
-		octets += r.msgs[i].Upload.Size()
+		more = more.plus(Usage{Octets: r.msgs[i].Upload.Size(), Messages: 1})
 	}
 	fresh, err := m.newKeywords(all)
 	if err != nil {
 		return false, err
 	}
-	if f := w.f; f.quota > 0 && f.octets+w.octets+octets > f.quota {
-		return false, ErrOverQuota
+	if err := w.room(more); err != nil {
+		return false, err
 	}
 	if uint64(m.UIDNext)+uint64(len(r.msgs)) > 1<<32-1 {
 		return false, &LimitError{What: "UIDs in a mailbox", Max: 1<<32 - 1}

@@ -72,15 +72,17 @@ func (r *copyRequest) check(w *txn, src, dst *Mailbox) error {
 		return &LimitError{What: "UIDs in a mailbox", Max: 1<<32 - 1}
 	}
 	var used Flags
-	octets := int64(0)
+	var more Usage
 	for _, uid := range r.uids {
 		if row, ok := w.row(src.Space, uid); ok {
 			used |= row.Flags
-			octets += row.Size
+			more = more.plus(Usage{Octets: row.Size, Messages: 1})
 		}
 	}
-	if f := w.f; !r.move && f.quota > 0 && f.octets+w.octets+octets > f.quota {
-		return ErrOverQuota
+	if !r.move {
+		if err := w.room(more); err != nil {
+			return err
+		}
 	}
 	fresh, err := dst.newKeywords(src.FlagNames(used))
 	if err != nil {
@@ -137,7 +139,7 @@ func (r *copyRequest) finish(w *txn, src, dst *Mailbox) error {
 			return fatal(err)
 		}
 		dst.count(&row)
-		w.octets += row.Size
+		w.used = w.used.plus(Usage{Octets: row.Size, Messages: 1})
 	}
 	if err := w.show(dst, fresh[0], fresh[len(fresh)-1], at); err != nil {
 		return err
@@ -152,7 +154,7 @@ func (r *copyRequest) finish(w *txn, src, dst *Mailbox) error {
 	}
 	moved := r.moved
 	r.moved = nil
-	return w.expunge(src, moved, r.res.ModSeq)
+	return w.expunge(src, moved, r.res.ModSeq, keptMoved)
 }
 
 func sameKeywords(a, b *Mailbox) bool {

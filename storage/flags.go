@@ -173,7 +173,7 @@ func (r *expungeRequest) apply(w *txn) (more bool, err error) {
 	}
 	if len(rows) > 0 {
 		at := w.next()
-		if err := w.expunge(m, rows, at); err != nil {
+		if err := w.expunge(m, rows, at, keptExpunged); err != nil {
 			return false, err
 		}
 		r.res.ModSeq = at

@@ -155,8 +155,8 @@ func (f *files) replayEntry(tx *bolt.Tx, owners map[Space]Mailbox, e flagEntry) 
 	f.modseq = max(f.modseq, e.modseq)
 	v := tx.Bucket(bucketRows).Get(keyUID(e.space, e.uid))
 	stored, ok := owners[e.space]
-	if v == nil || !ok {
-		return nil // expunged, or the mailbox deleted, after this change
+	if v == nil {
+		return nil // expunged after this change
 	}
 	r, err := decodeRow(e.uid, v)
 	if err != nil {
@@ -166,7 +166,8 @@ func (f *files) replayEntry(tx *bolt.Tx, owners map[Space]Mailbox, e flagEntry) 
 		return nil
 	}
 	// A stored mailbox row with a later MODSEQ has counted this change.
-	if e.modseq > stored.HighestModSeq {
+	// One of a deleted mailbox has no counts, and its flags for a restore.
+	if ok && e.modseq > stored.HighestModSeq {
 		m := f.overlay.mailbox(stored)
 		f.overlay.apply(e.space, &r)
 		m.recount(&r, e.flags)

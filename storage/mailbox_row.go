@@ -26,6 +26,8 @@ const (
 	tagRecentUID
 	tagSpecialUse // repeated
 	tagKeyword    // repeated, in the order of bits
+	tagKeptDays
+	tagHold
 )
 
 func appendField(b []byte, tag byte, value []byte) []byte {
@@ -57,6 +59,13 @@ func fields(b []byte, f func(tag byte, value []byte) error) error {
 	return nil
 }
 
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func encodeMailbox(m *Mailbox) []byte {
 	b := appendField(nil, tagName, []byte(m.Name))
 	for _, f := range []struct {
@@ -75,6 +84,8 @@ func encodeMailbox(m *Mailbox) []byte {
 		{tagDeletedOctets, uint64(m.DeletedOctets)},
 		{tagFirstUnseen, uint64(m.FirstUnseen)},
 		{tagRecentUID, uint64(m.RecentUID)},
+		{tagKeptDays, uint64(m.KeptDays)},
+		{tagHold, bit(m.Hold)},
 	} {
 		b = appendNumber(b, f.tag, f.n)
 	}
@@ -102,7 +113,7 @@ func decodeMailbox(id, v []byte) (Mailbox, error) {
 			m.Keywords = append(m.Keywords, string(value))
 			return nil
 		}
-		if tag > tagKeyword {
+		if tag > tagHold {
 			return nil
 		}
 		n, k := binary.Uvarint(value)
@@ -144,5 +155,9 @@ func (m *Mailbox) setNumber(tag byte, n uint64) {
 		m.FirstUnseen = imap.UID(n)
 	case tagRecentUID:
 		m.RecentUID = imap.UID(n)
+	case tagKeptDays:
+		m.KeptDays = uint32(n)
+	case tagHold:
+		m.Hold = n != 0
 	}
 }

@@ -27,6 +27,7 @@ func (w *txn) newMailbox(name string) *Mailbox {
 	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
 	s := &boxState{Mailbox: Mailbox{ID: id, Name: name, Space: w.newSpace(), UIDValidity: w.newValidity(), UIDNext: 1, FirstUnseen: 1}}
 	w.boxes[id] = s
+	w.used.Mailboxes++
 	w.change(&s.Mailbox, w.next())
 	return &s.Mailbox
 }
@@ -84,6 +85,9 @@ func (a *Account) CreateMailbox(name string, use ...imap.MailboxAttr) (m Mailbox
 			return err
 		}
 		if err := w.useFree(use); err != nil {
+			return err
+		}
+		if err := w.room(Usage{Mailboxes: 1}); err != nil {
 			return err
 		}
 		created := w.newMailbox(name)
@@ -184,6 +188,9 @@ func (w *txn) renameInbox(to string) error {
 	if err != nil {
 		return err
 	}
+	if err := w.room(Usage{Mailboxes: 1}); err != nil {
+		return err
+	}
 	moved := w.newMailbox(to)
 	empty := moved.Space
 	id, name, validity := moved.ID, moved.Name, moved.UIDValidity
@@ -192,7 +199,7 @@ func (w *txn) renameInbox(to string) error {
 	w.change(moved, w.next())
 	*inbox = Mailbox{ID: inbox.ID, Name: inbox.Name, Space: empty, UIDValidity: inbox.UIDValidity, UIDNext: inbox.UIDNext,
 		Floor: inbox.HighestModSeq, FirstUnseen: inbox.UIDNext, RecentUID: inbox.UIDNext - 1,
-		SpecialUse: inbox.SpecialUse, Keywords: inbox.Keywords}
+		SpecialUse: inbox.SpecialUse, Keywords: inbox.Keywords, KeptDays: inbox.KeptDays, Hold: inbox.Hold}
 	at := w.next()
 	w.change(inbox, at)
 	if inbox.UIDNext > 1 {
@@ -228,7 +235,8 @@ func (a *Account) DeleteMailbox(name string) (err error) {
 		if err := w.bucket(bucketMailboxes).Delete(m.ID[:]); err != nil {
 			return fatal(err)
 		}
-		w.octets -= m.Octets
+		w.used = w.used.plus(Usage{Octets: -m.Octets, Messages: -int64(m.Messages), Mailboxes: -1})
+		w.kept = w.kept.plus(KeptCount{Octets: m.Octets, Messages: int64(m.Messages)})
 		w.boxes[m.ID].deleted = true
 		return nil
 	}))
@@ -260,7 +268,8 @@ func (a *Account) Subscribe(name string, on bool) (err error) {
 // kind u8, then:
 //
 //	intentCopy     first UID u32   rows from this UID on are not shown yet: remove them
-//	intentDeleted  time u64, MailboxID, name   the space of a deleted mailbox
+//	intentDeleted  time u64, MailboxID, fields  the space of a deleted mailbox, and
+//	                                           its row (before: its name alone)
 const (
 	intentCopy byte = iota + 1
 	intentDeleted
@@ -273,7 +282,7 @@ func (w *txn) putIntent(space Space, kind byte, v []byte) error {
 
 func encodeDeleted(m *Mailbox, at interface{ Unix() int64 }) []byte {
 	v := binary.LittleEndian.AppendUint64(nil, uint64(at.Unix()))
-	return append(append(v, m.ID[:]...), m.Name...)
+	return append(append(v, m.ID[:]...), encodeMailbox(m)...)
 }
 
 // finishIntents removes the rows of COPYs that a power cut ended.

@@ -1,13 +1,6 @@
 package storage
 
-import (
-	"slices"
-	"strconv"
-)
-
-// SettingQuota is the account setting with the most octets of mail that it
-// may hold; absent or 0 for no limit.
-const SettingQuota = "quota"
+import "slices"
 
 // The fields of a stored profile (see mailbox_row.go for the form).
 const (
@@ -48,13 +41,4 @@ func decodeProfile(b []byte) profile {
 		return nil
 	})
 	return p
-}
-
-// quota is the most octets the account may hold, 0 for no limit.
-func (p profile) quota() int64 {
-	n, err := strconv.ParseInt(p.Settings[SettingQuota], 10, 64)
-	if err != nil || n < 0 {
-		return 0
-	}
-	return n
 }

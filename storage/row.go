@@ -12,7 +12,8 @@ import (
 //	MODSEQ u64, flags u64, date i64, zone i16, save date u40, size u40,
 //	blob u64, EmailID 16, thread u64, then nothing (a later format may add)
 //
-// A kept row has the time of its expunge, u40, at the end.
+// A kept row has the time of its expunge, u40, at the end, and then, if it isn't
+// keptExpunged, the keptReason u8.
 const (
 	rowBytes  = 8 + 8 + 8 + 2 + 5 + 5 + 8 + 16 + 8
 	keptBytes = rowBytes + 5
@@ -47,7 +48,13 @@ func encodeRow(r *Row) []byte {
 	return le.AppendUint64(b, uint64(r.Thread))
 }
 
-func encodeKept(r *Row, expunged int64) []byte { return appendUint40(encodeRow(r), expunged) }
+func encodeKept(r *Row, expunged int64, why keptReason) []byte {
+	b := appendUint40(encodeRow(r), expunged)
+	if why != keptExpunged {
+		b = append(b, byte(why))
+	}
+	return b
+}
 
 func decodeRow(uid imap.UID, v []byte) (Row, error) {
 	if len(v) < rowBytes {

@@ -38,13 +38,14 @@ package storage
 //	         "secret"    32 random bytes, key of EMAILID
 //	         "volumes"   u16 volume, u64 counter last seen, repeated
 //	         "bodies"    u64   octets in heads and chunks
+//	         "kept"      u64 messages, u64 octets: expunged and restorable
 //	         "profile"   the account's name, addresses and settings, copied from
 //	                     system.db so that it can be made anew: tagged fields (row.go)
 //	mailboxes  MailboxID        -> tagged fields (mailbox_row.go)
 //	names      mailbox name     -> MailboxID
 //	subs       mailbox name     -> ""       subscriptions; the mailbox may be gone
 //	rows       Space UID        -> 64 bytes and more (row.go)
-//	kept       Space UID        -> row as in rows, then time of the expunge u40
+//	kept       Space UID        -> row as in rows, then time of the expunge u40, why u8 (row.go)
 //	blocks     Space UID/4096   -> which of 4096 UIDs exist (blocks.go)
 //	log        Space MODSEQ UID -> logFlags:   flags of UID changed
 //	                               logExpunge: UID was expunged

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -39,6 +40,9 @@ type Options struct {
 	Built      time.Time    // when the program was built: no right clock is before it
 	Time       TimeSource   // tests only: another clock than the machine's
 	Probe      bool         // see whether the file system can hold mail
+	// Fixed settings of the household stand in the machine's configuration and
+	// win over those in system.db.
+	Fixed map[string]string
 
 	hooks *hooks // tests only
 }
@@ -62,6 +66,8 @@ type Store struct {
 	// admin lets one change of accounts, names and addresses happen at a
 	// time, together with what it does to folders.
 	admin sync.Mutex
+
+	policies atomic.Uint64 // counts the changes of settings
 
 	mu       sync.Mutex
 	accounts map[AccountID]*Account

@@ -88,6 +88,7 @@ func (st *Store) update(f func(tx *bolt.Tx) error) error {
 		err = st.tryUpdate(f)
 	}
 	if err == nil {
+		st.policies.Add(1) // whatever it was: updates are rare
 		st.copies.changed()
 	}
 	return err

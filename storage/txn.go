@@ -25,7 +25,8 @@ type txn struct {
 	f       *files
 	tx      *bolt.Tx
 	modseq  ModSeq
-	octets  int64
+	used    Usage     // what the account holds more
+	kept    KeptCount // and of expunged messages
 	boxes   map[MailboxID]*boxState
 	blocks  map[blockKey]Block
 	buckets map[string]*bolt.Bucket
@@ -143,7 +144,7 @@ func (w *txn) row(space Space, uid imap.UID) (Row, bool) {
 func (w *txn) addRow(m *Mailbox, r *Row) error {
 	w.dirty = true
 	m.count(r)
-	w.octets += r.Size
+	w.used = w.used.plus(Usage{Octets: r.Size, Messages: 1})
 	if err := w.bucket(bucketRows).Put(keyUID(m.Space, r.UID), encodeRow(r)); err != nil {
 		return fatal(err)
 	}
@@ -217,9 +218,9 @@ func (w *txn) log(space Space, at ModSeq, uid imap.UID, entry []byte) error {
 }
 
 // expunge moves the rows, ascending, to kept, and logs their tombstones.
-func (w *txn) expunge(m *Mailbox, rows []Row, at ModSeq) error {
+func (w *txn) expunge(m *Mailbox, rows []Row, at ModSeq, why keptReason) error {
 	when := w.f.a.now().Unix()
-	kept, live := w.bucket(bucketKept), w.bucket(bucketRows)
+	live := w.bucket(bucketRows)
 	uids := make([]imap.UID, len(rows))
 	for i := range rows {
 		r := &rows[i]
@@ -229,11 +230,11 @@ func (w *txn) expunge(m *Mailbox, rows []Row, at ModSeq) error {
 			return err
 		}
 		m.uncount(r)
-		w.octets -= r.Size
+		w.used = w.used.plus(Usage{Octets: -r.Size, Messages: -1})
 		w.settled = append(w.settled, rowKey{m.Space, r.UID})
 		r.ModSeq = at
-		if err := kept.Put(key, encodeKept(r, when)); err != nil {
-			return fatal(err)
+		if err := w.keep(m.Space, r, when, why); err != nil {
+			return err
 		}
 		if err := live.Delete(key); err != nil {
 			return fatal(err)
@@ -313,6 +314,9 @@ func (w *txn) flush() error {
 			return err
 		}
 	}
+	if err := w.flushKept(); err != nil {
+		return err
+	}
 	meta := w.bucket(bucketMeta)
 	if err := meta.Put([]byte("modseq"), binary.LittleEndian.AppendUint64(nil, uint64(w.modseq))); err != nil {
 		return err
@@ -327,7 +331,7 @@ func (w *txn) flush() error {
 func (w *txn) publish() {
 	f := w.f
 	f.modseq = w.modseq
-	f.octets += w.octets
+	f.nowUsed(w.used)
 	f.overlay.settle(w)
 	if w.folded {
 		f.journal.restart()

@@ -93,6 +93,10 @@ type Mailbox struct {
 	// RecentUID is the highest UID that some session was told is \Recent.
 	RecentUID  imap.UID
 	SpecialUse []imap.MailboxAttr
+	// KeptDays is 1 more than the days for which its expunged messages are
+	// kept; 0 for as long as the account's. With Hold they are kept for ever.
+	KeptDays uint32
+	Hold     bool
 	// Keywords in the order of their bits in Flags.
 	Keywords []string
 }

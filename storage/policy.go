@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// Settings of an account; those that the household has under the same name
+// are the default. An absent or empty one is not set.
+const (
+	// SettingQuota is the most octets of mail that it may hold; 0 for no limit.
+	SettingQuota = "quota"
+	// SettingQuotaMessages and SettingQuotaMailboxes are the same of messages
+	// and mailboxes.
+	SettingQuotaMessages  = "quota_messages"
+	SettingQuotaMailboxes = "quota_mailboxes"
+	// SettingKeptDays is for how many days expunged messages, and a deleted
+	// account, are kept.
+	SettingKeptDays = "kept_days"
+	// SettingHold, "true", forbids to remove anything for good. Only of an
+	// account.
+	SettingHold = "hold"
+)
+
+// defaultKeptDays is how long expunged messages are kept unless settings say
+// otherwise; maxKeptDays is a century.
+const (
+	defaultKeptDays = 14
+	maxKeptDays     = 36525
+)
+
+const oneDay = 24 * time.Hour
+
+// A policy is what the settings say of an account's mail.
+type policy struct {
+	version uint64 // of the settings
+	limits  Usage
+	kept    time.Duration // for which expunged messages are kept
+	hold    bool
+	// err says that the settings can't be read: nothing is limited, and
+	// nothing goes for good, until they can.
+	err error
+}
+
+// knownPolicy is the account's policy as of the last change of settings.
+type knownPolicy struct{ p atomic.Pointer[policy] }
+
+// policy is what the settings say now. It reads system.db only after a change.
+func (a *Account) policy() *policy {
+	version := a.st.policies.Load()
+	if p := a.rules.p.Load(); p != nil && p.version == version && p.err == nil {
+		return p
+	}
+	p := a.st.policyOf(a.id)
+	p.version = version
+	a.rules.p.Store(p)
+	return p
+}
+
+func (st *Store) policyOf(id AccountID) *policy {
+	p := &policy{kept: defaultKeptDays * oneDay}
+	info, err := st.AccountInfo(id)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	number := func(key string, def int64) int64 {
+		n, err := st.numberSetting(info.Settings[key], key, def)
+		p.err = errors.Join(p.err, err)
+		return n
+	}
+	p.limits = Usage{Octets: number(SettingQuota, 0), Messages: number(SettingQuotaMessages, 0), Mailboxes: number(SettingQuotaMailboxes, 0)}
+	p.kept = time.Duration(min(number(SettingKeptDays, defaultKeptDays), maxKeptDays)) * oneDay
+	p.hold = info.Settings[SettingHold] == "true"
+	return p
+}
+
+// numberSetting is an account's setting, or where it has none the household's.
+func (st *Store) numberSetting(own, key string, def int64) (int64, error) {
+	if n, err := strconv.ParseInt(own, 10, 64); err == nil && n >= 0 {
+		return n, nil
+	}
+	text, err := st.householdSetting(key)
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
+		return n, nil
+	}
+	return def, err
+}
+
+// householdSetting is a setting as it holds: the machine's configuration wins.
+func (st *Store) householdSetting(key string) (string, error) {
+	if v, ok := st.opts.Fixed[key]; ok {
+		return v, nil
+	}
+	v, _, err := st.Setting(key)
+	return v, err
+}
