@@ -25,6 +25,7 @@ func (a *Account) Check() (findings []string, err error) {
 				c.mailboxes()
 				c.orphans()
 				c.kept()
+				c.keptCount()
 				c.blobs()
 			}
 			findings = c.findings
