@@ -37,7 +37,7 @@ func commands() table {
 		&cmdAccountAdd, &cmdAccountList, &cmdAccountPasswd, &cmdAccountDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
-		&cmdImport, &cmdExport,
+		&cmdImport, &cmdExport, &cmdRestore,
 		&cmdSet, &cmdConfigCheck,
 		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs,
 	}

@@ -107,6 +107,7 @@ func (s *serving) open() error {
 	var err error
 	s.st, err = storage.Open(s.cfg.Data, storage.Options{
 		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version, Built: built(), Probe: true,
+		Fixed: s.cfg.Fixed,
 	})
 	return err
 }

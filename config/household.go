@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -29,6 +30,22 @@ var household = map[string]*householdKey{
 	"domain": {
 		kind: "text", check: checkDomain,
 		doc: "The domain that new addresses get when none is given. Default: none.",
+	},
+	"kept_days": {
+		kind: "number", def: "14", check: checkNumber(36525),
+		doc: "For how many days expunged messages and deleted accounts are kept and can be restored. They count in no quota, and go earlier, the oldest first, when the disk is full. An account or a mailbox can have its own number.",
+	},
+	"quota": {
+		kind: "size", def: "0", check: checkQuota,
+		doc: "The most bytes of mail that an account may hold, such as \"5 GB\"; 0 for no limit. An account can have its own.",
+	},
+	"quota_messages": {
+		kind: "number", def: "0", check: checkNumber(1 << 40),
+		doc: "The most messages that an account may hold; 0 for no limit. An account can have its own number.",
+	},
+	"quota_mailboxes": {
+		kind: "number", def: "0", check: checkNumber(1 << 30),
+		doc: "The most mailboxes that an account may have; 0 for no limit. An account can have its own number.",
 	},
 	"extensions_off": {
 		kind: "list", check: checkExtensions,
@@ -106,6 +123,9 @@ func (c *Config) Setting(stored map[string]string, key string) string {
 func settingText(value any) (string, error) {
 	if s, ok := value.(string); ok {
 		return s, nil
+	}
+	if n, ok := value.(int64); ok {
+		return strconv.FormatInt(n, 10), nil
 	}
 	list, err := texts(value)
 	if err != nil {

@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand"
 	"os"
@@ -37,26 +36,13 @@ func (s *blobScene) purge(uids []imap.UID) {
 	if _, err := s.a.Expunge(box.ID, uids); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.a.exec(func(f *files) error {
-		_, err := f.update(func(w *txn) error {
-			w.dirty = true
-			for _, uid := range uids {
-				row, ok := keptRow(w.tx, keyUID(box.Space, uid), uid)
-				if !ok {
-					return fmt.Errorf("UID %d is not kept", uid)
-				}
-				if err := f.blobs.link(w.tx, row.Blob, -1); err != nil {
-					return err
-				}
-				if err := w.bucket(bucketKept).Delete(keyUID(box.Space, uid)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		return err
-	}); err != nil {
-		s.t.Fatal(err)
+	keys := make([][]byte, len(uids))
+	for i, uid := range uids {
+		keys[i] = keyUID(box.Space, uid)
+	}
+	r := &forgetRequest{keys: keys, until: func(*keptOwner, keptReason) (int64, bool) { return 1 << 40, true }}
+	if err := s.a.do(r); err != nil || r.Messages != int64(len(uids)) {
+		s.t.Fatalf("forgot %d of %d: %v", r.Messages, len(uids), err)
 	}
 }
 

@@ -37,7 +37,9 @@ type QuotaError struct {
 	Limit    int64
 }
 
-func (e *QuotaError) Error() string { return fmt.Sprintf("quota of %d %s exceeded", e.Limit, e.Resource) }
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("quota of %d %s exceeded", e.Limit, e.Resource)
+}
 
 // Unwrap makes it an ErrOverQuota.
 func (e *QuotaError) Unwrap() error { return ErrOverQuota }

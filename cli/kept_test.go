@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ask logs anna in and runs IMAP commands that must succeed.
+func ask(t *testing.T, s *server, commands ...string) (answers string) {
+	t.Helper()
+	c := s.dial(t)
+	for _, line := range append([]string{`LOGIN anna "a good password"`}, commands...) {
+		out := c.do(line)
+		if !strings.Contains(out, " OK ") || strings.Contains(out, " NO ") || strings.Contains(out, " BAD ") {
+			t.Fatalf("%s: %s", line, out)
+		}
+		answers += out
+	}
+	return answers
+}
+
+// houseOfMail is a data folder in which anna has messages of hers.
+func houseOfMail(t *testing.T, subjects ...string) (data string) {
+	t.Helper()
+	dir := t.TempDir()
+	data = filepath.Join(dir, "data")
+	must(t, "", "init", "--data", data)
+	must(t, "a good password\n", "account", "add", "anna", "--data", data, "--password-stdin")
+	if err := os.Mkdir(filepath.Join(dir, "src"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range subjects {
+		writeText(t, filepath.Join(dir, "src", fmt.Sprintf("%03d.eml", i)),
+			fmt.Sprintf("From: Ben <ben@example.org>\r\nSubject: %s\r\nMessage-ID: <%d@example.org>\r\n\r\n%s in the body\r\n", s, i, s))
+	}
+	if len(subjects) > 0 {
+		must(t, "", "import", "--data", data, "--account", "anna", filepath.Join(dir, "src"))
+	}
+	return data
+}
+
+func TestRestoreKept(t *testing.T) {
+	t.Parallel()
+	data := houseOfMail(t, "apple", "pear", "plum")
+	s := startServer(t, data)
+	ask(t, s, "SELECT INBOX", `STORE 2 +FLAGS (\Deleted \Flagged)`, "EXPUNGE")
+	for _, running := range []bool{true, false} {
+		if !running {
+			ask(t, s, "SELECT INBOX", `UID STORE 4 +FLAGS (\Deleted)`, "EXPUNGE", "LOGOUT")
+			_ = s.Close()
+		}
+		list := must(t, "", "restore", "--data", data, "--account", "anna", "--list")
+		if strings.Count(list, "\n") != 1 || !strings.Contains(list, "pear") || !strings.Contains(list, "INBOX") {
+			t.Errorf("running %v: list:\n%s", running, list)
+		}
+		if out := must(t, "", "restore", "--data", data, "--account", "anna", "--list", "--json"); !strings.Contains(out, `"subject":"pear"`) ||
+			!strings.Contains(out, `"flags":["\\Flagged","\\Deleted"]`) {
+			t.Errorf("running %v: %s", running, out)
+		}
+		if out := must(t, "", "restore", "--data", data, "--account", "anna", "--mailbox", "Sent"); !strings.Contains(out, "nothing to restore") {
+			t.Errorf("running %v: %s", running, out)
+		}
+		if out := must(t, "", "restore", "--data", data, "--account", "anna", "--since", "1h"); !strings.Contains(out, "1 messages restored") {
+			t.Errorf("running %v: %s", running, out)
+		}
+		if out := must(t, "", "restore", "--data", data, "--account", "anna", "--json"); !strings.Contains(out, `"messages": 0`) {
+			t.Errorf("running %v: restored twice: %s", running, out)
+		}
+	}
+	s = startServer(t, data)
+	out := ask(t, s, "SELECT INBOX", "UID SEARCH ALL", "FETCH 3 (FLAGS BODY[TEXT])")
+	if !strings.Contains(out, "SEARCH 1 3 5") || !strings.Contains(out, "pear in the body") || !strings.Contains(out, `FLAGS (\Flagged`) {
+		t.Errorf("after two restores:\n%s", out)
+	}
+	wantCode(t, exitUsage, "--account is missing", "restore", "--data", data)
+	wantCode(t, exitUsage, "--since wants", "restore", "--data", data, "--account", "anna", "--since", "soon")
+	wantCode(t, exitFailed, "no such account", "restore", "--data", data, "--account", "otto")
+}
+
+func TestParseSince(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
+	for in, want := range map[string]time.Time{
+		"3d": now.AddDate(0, 0, -3), "2w": now.AddDate(0, 0, -14), "90m": now.Add(-90 * time.Minute),
+		"2026-11-01": time.Date(2026, 11, 1, 0, 0, 0, 0, time.Local), "2026-11-01T10:30": time.Date(2026, 11, 1, 10, 30, 0, 0, time.Local),
+	} {
+		if got, err := parseSince(in, now); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v %v, want %v", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "d", "-3d", "yesterday", "3.5d", "99999999d"} {
+		if got, err := parseSince(in, now); err == nil {
+			t.Errorf("%q was read as %v", in, got)
+		}
+	}
+}
