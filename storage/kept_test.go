@@ -436,3 +436,19 @@ func mailboxOf(t testing.TB, a *Account, name string) Mailbox {
 	must(t, err)
 	return m
 }
+
+// What the household says of an account is in its folder too, so that
+// system.db can be made anew from the folders.
+func TestProfileHasSettings(t *testing.T) {
+	t.Parallel()
+	st, a, _ := keptStore(t)
+	must(t, st.SetAccountSetting(a.id, SettingHold, "true"))
+	must(t, st.SetAccountSetting(a.id, SettingQuota, "1000"))
+	must(t, a.read(func(f *files, tx *bolt.Tx) error {
+		p := decodeProfile(tx.Bucket(bucketMeta).Get([]byte("profile")))
+		if p.Name != "ann" || p.Settings[SettingHold] != "true" || p.Settings[SettingQuota] != "1000" {
+			t.Errorf("the folder says %+v", p)
+		}
+		return nil
+	}))
+}
