@@ -42,6 +42,7 @@ type Account struct {
 	uses  uint64 // how often users came
 	shut  bool
 	rest  *time.Timer
+	left  left // how the files were when they were closed
 
 	writer writer
 	watch  watchers
@@ -126,6 +127,7 @@ func (a *Account) closeAtRest() {
 		return
 	}
 	a.f.lastNote()
+	a.left = left{a.f.blobs.counter.Load(), a.f.blobs.run}
 	if err := errors.Join(a.index.close(), a.f.close()); err != nil {
 		a.st.log.Error("account_close_failed", "account", string(a.id), "error", err)
 	}
@@ -145,6 +147,7 @@ func (a *Account) close() error {
 		return nil
 	}
 	a.f.lastNote()
+	a.left = left{a.f.blobs.counter.Load(), a.f.blobs.run}
 	err := errors.Join(a.index.close(), a.f.close())
 	a.f = nil
 	return err

@@ -88,6 +88,9 @@ func (b *Blob) Close() error {
 
 // stored looks whether a blob's first and last chunk are in its volume.
 func (r *blobRow) stored(tx *bolt.Tx, id BlobID) error {
+	if err := r.owns(tx, id); err != nil {
+		return err
+	}
 	key := keyBlob(id)
 	found := tx.Bucket(bucketHeads).Get(key) != nil
 	if last := r.chunks() - 1; found && last > 0 {

@@ -8,7 +8,8 @@ import (
 )
 
 // A blob row, 31 octets and more: volume u16, references u32, size u40,
-// EmailID, octets in chunk 0 u32.
+// EmailID, octets in chunk 0 u32; of a blob in a body volume the run in which
+// it was written u32 (runs.go).
 //
 // Chunk 0 holds the header with the empty line, or its first chunkBytes; the
 // chunks from 1 on hold the rest, chunkBytes each, so that the chunk of any
@@ -22,16 +23,21 @@ type blobRow struct {
 	size   int64
 	email  EmailID
 	head   uint32
+	run    uint32
 }
 
 const blobRowBytes = 2 + 4 + 5 + 16 + 4
 
 func (r *blobRow) encode() []byte {
-	v := binary.LittleEndian.AppendUint16(make([]byte, 0, blobRowBytes), r.volume)
+	v := binary.LittleEndian.AppendUint16(make([]byte, 0, blobRowBytes+4), r.volume)
 	v = binary.LittleEndian.AppendUint32(v, r.refs)
 	v = appendUint40(v, r.size)
 	v = append(v, r.email[:]...)
-	return binary.LittleEndian.AppendUint32(v, r.head)
+	v = binary.LittleEndian.AppendUint32(v, r.head)
+	if r.run != 0 {
+		v = binary.LittleEndian.AppendUint32(v, r.run)
+	}
+	return v
 }
 
 func decodeBlobRow(v []byte) (r blobRow, err error) {
@@ -43,6 +49,9 @@ func decodeBlobRow(v []byte) (r blobRow, err error) {
 	r.size = uint40(v[6:])
 	copy(r.email[:], v[11:27])
 	r.head = binary.LittleEndian.Uint32(v[27:])
+	if len(v) >= blobRowBytes+4 {
+		r.run = binary.LittleEndian.Uint32(v[blobRowBytes:])
+	}
 	if r.head > chunkBytes || int64(r.head) > r.size {
 		return r, fmt.Errorf("%w: blob row", ErrCorrupt)
 	}

@@ -28,11 +28,15 @@ type blobStore struct {
 	live    map[BlobID]*Upload // placed, and without a row so far
 	volumes volumes
 
+	run   uint32 // the tag of this run: runs.go
+	begun bool   // mail.db lists it
+
 	counter atomic.Uint64 // commits of mail.db
 
 	mu    sync.Mutex
 	pins  map[BlobID]int  // open Blobs
 	going map[BlobID]bool // their rows are being removed
+	runs  []run           // that mail.db lists
 }
 
 // firstBodies is how many octets of bodies mail.db takes (STORAGE.md
@@ -54,6 +58,7 @@ func openBlobs(f *files) (*blobStore, error) {
 		b.next = BlobID(getUint64(meta, "blob"))
 		b.counter.Store(getUint64(meta, "counter"))
 		b.bodies = int64(getUint64(meta, "bodies"))
+		b.startRun(tx, f.a.left)
 		return b.volumes.start(b, meta.Get([]byte("volumes")))
 	})
 	if err != nil {
@@ -72,7 +77,7 @@ func (b *blobStore) stamp(tx *bolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	counter := getUint64(meta, "counter") + 1
 	tx.OnCommit(func() { b.counter.Store(counter) })
-	if err := putUint64(meta, "counter", counter); err != nil {
+	if err := errors.Join(putUint64(meta, "counter", counter), b.stampRun(tx, counter)); err != nil {
 		return err
 	}
 	if getUint64(meta, "blob") != uint64(b.next) {
@@ -224,6 +229,11 @@ func (b *blobStore) write(volume uint16, ups []*Upload) error {
 		})
 	} else {
 		err = b.volumes.commit(volume, func(tx *bolt.Tx) error {
+			for _, u := range ups {
+				if err := b.markRun(tx, u.blob); err != nil {
+					return err
+				}
+			}
 			_, err := put(tx)
 			return err
 		})
@@ -285,6 +295,9 @@ func (b *blobStore) putBody(tx *bolt.Tx, u *Upload) error {
 		}
 	}
 	row := blobRow{volume: u.volume, size: u.size, email: u.email, head: u.head}
+	if row.volume != 0 {
+		row.run = b.run
+	}
 	blobs := tx.Bucket(bucketBlobs)
 	blobs.FillPercent = fillAppend
 	if err := blobs.Put(key, row.encode()); err != nil {

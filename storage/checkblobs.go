@@ -136,7 +136,7 @@ func (c *blobCheck) chunks(tx *bolt.Tx, volume uint16, open func(BlobID) bool) (
 		if ok && row.volume != volume || !ok && !open(id) {
 			c.find("volume %d has chunks of blob %d, which don't belong there", volume, id)
 		}
-		return id, row, ok && row.volume == volume
+		return id, row, ok && row.volume == volume && row.owns(tx, id) == nil
 	}
 	_ = all.ForEach(func(k, _ []byte) error {
 		id, row, ok := belongs(k)

@@ -135,7 +135,7 @@ func (f *files) copyHeaders(blobs []BlobID, stored []byte, copies []headerCopy) 
 		err := f.viewVolume(volume, func(tx *bolt.Tx) error {
 			heads := newFinder(tx, bucketHeads)
 			for j, id := range blobs {
-				if c := &copies[j]; c.found && c.row.volume == volume {
+				if c := &copies[j]; c.found && c.row.volume == volume && c.row.owns(tx, id) == nil {
 					stored = c.copy(stored, heads, id)
 				}
 			}

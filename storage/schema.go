@@ -19,12 +19,16 @@ package storage
 //	         "blob"        u64   highest BlobID ever given out, as far as this file knows
 //	heads    BlobID u64 -> chunk 0 (chunk.go): the header
 //	chunks   BlobID u64 -> bucket of chunk number u32 -> chunk: the rest, if any
+//	runs     in mail.db: counter u64 -> tag u32 of the run that began with that commit;
+//	         in body volumes: BlobID u64 -> tag u32 of the run in which this blob and
+//	         those up to the next entry were written (runs.go); made when first needed
 //	open     BlobID u64 -> ""    blobs whose chunks are there and whose row in
 //	                             blobs may not be: looked up at open, freed if so
 //
 // In body volumes only:
 //
 //	meta     "index"       u64   mail.db's counter when the volume was last written
+//	         "run"         u32   the run in which it was
 //
 // In mail.db only:
 //
@@ -56,7 +60,8 @@ package storage
 //	open       also of blobs without references (""), and of blobs that are
 //	           removed and whose bytes are still in a volume (volume u16)
 //	blobs      BlobID u64       -> volume u16, references u32, size u40, EmailID,
-//	                               octets in chunk 0 u32 (blobs.go)
+//	                               octets in chunk 0 u32, run u32 if in a
+//	                               body volume (blob_row.go)
 //	emails     EmailID          -> BlobID u64
 //	records    BlobID/16 u64    -> block of records (records.go)
 //	           BlobID/16 u64, BlobID%16 u8 -> a large record
@@ -68,6 +73,7 @@ var (
 	bucketHeads     = []byte("heads")
 	bucketChunks    = []byte("chunks")
 	bucketOpen      = []byte("open")
+	bucketRuns      = []byte("runs")
 	bucketMailboxes = []byte("mailboxes")
 	bucketNames     = []byte("names")
 	bucketSubs      = []byte("subs")

@@ -58,8 +58,9 @@ type volumeState struct {
 	// behind: the index saw a later state of the file. What is missing in it
 	// can come back with the right file.
 	behind bool
-	// ahead: the file saw a later state of the index. Blobs that the index
-	// doesn't know may have been acknowledged, so nothing is swept.
+	// ahead: the file saw a later state of the index, or another history of the
+	// account (runs.go). Blobs that the index doesn't know may have been
+	// acknowledged, so nothing is swept.
 	ahead   bool
 	marked  bool // blobs are listed as open
 	highest BlobID
@@ -107,6 +108,9 @@ func (v *volume) commit(fn func(tx *bolt.Tx) error) error {
 	if v.ahead || v.behind || v.unfit {
 		return fmt.Errorf("%w: %s is not as the index knows it and is not written to", ErrUnavailable, v.path)
 	}
+	if err := v.vs.b.begin(); err != nil {
+		return err
+	}
 	err := v.db.Update(v.counted(fn))
 	switch {
 	case errors.Is(err, berrors.ErrMaxSizeReached):
@@ -141,7 +145,7 @@ func (v *volume) counted(fn func(tx *bolt.Tx) error) func(tx *bolt.Tx) error {
 			v.vs.saw(v.n, counter)
 		})
 		return errors.Join(putUint64(meta, "counter", counter), putUint64(meta, "blob", uint64(v.vs.b.next)),
-			putUint64(meta, "index", v.vs.b.counter.Load()))
+			putUint64(meta, "index", v.vs.b.counter.Load()), meta.Put([]byte("run"), le32(v.vs.b.run)))
 	}
 }
 
@@ -215,11 +219,11 @@ func (v *volume) inspect(tx *bolt.Tx) error {
 	v.highest = BlobID(getUint64(meta, "blob"))
 	k, _ := tx.Bucket(bucketOpen).Cursor().First()
 	v.marked = v.marked || k != nil
-	behind, ahead := getUint64(meta, "counter") < v.vs.lastSeen(v.n), getUint64(meta, "index") > b.counter.Load()
+	behind, ahead := getUint64(meta, "counter") < v.vs.lastSeen(v.n), !b.knows(getUint32(meta, "run"), getUint64(meta, "index"))
 	if behind && !v.behind || ahead && !v.ahead {
 		b.f.a.st.log.Warn("volume_mismatch", "account", string(b.f.a.id), "file", v.path, "behind", behind, "ahead", ahead)
 	}
-	v.behind, v.ahead = behind, v.ahead || ahead
+	v.behind, v.ahead = behind, ahead
 	return nil
 }
 
@@ -259,6 +263,9 @@ func (v *volume) closeIdle() bool {
 // createVolume makes an empty volume under a temporary name, so that a power
 // cut leaves all of it or nothing.
 func createVolume(b *blobStore, n uint16, path string) error {
+	if err := b.begin(); err != nil {
+		return err
+	}
 	tmp := path + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -283,7 +290,7 @@ func createVolume(b *blobStore, n uint16, path string) error {
 			meta.Put([]byte("volume"), binary.LittleEndian.AppendUint16(nil, n)),
 			putUint64(meta, "counter", 1),
 			putUint64(meta, "blob", uint64(b.next)),
-			putUint64(meta, "index", b.counter.Load()))
+			putUint64(meta, "index", b.counter.Load()), meta.Put([]byte("run"), le32(b.run)))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return errors.Join(err, os.Remove(tmp))

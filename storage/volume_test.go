@@ -47,12 +47,15 @@ func (s *blobScene) add(msg []byte) {
 // again with the next use.
 func (s *blobScene) reopen(change func(dir string)) {
 	s.t.Helper()
-	for open := true; open; { // the work of quiet moments may use them
+	for { // the work of quiet moments may use them
 		s.a.closeAtRest()
 		s.a.mu.Lock()
-		open = s.a.f != nil
+		if s.a.f == nil {
+			break
+		}
 		s.a.mu.Unlock()
 	}
+	defer s.a.mu.Unlock()
 	change(s.a.dir)
 }
 

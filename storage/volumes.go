@@ -140,9 +140,13 @@ func (vs *volumes) settled(n uint16, id BlobID) {
 }
 
 // lookAtLast makes sure that no id is given out that a body volume has: the
-// last one knows them all.
+// last one knows them all, unless files were put here by hand.
 func (vs *volumes) lookAtLast() error {
 	if vs.looked || vs.last == 0 {
+		return nil
+	}
+	if !vs.b.begun { // the files may have been changed by hand
+		vs.lookAtAll()
 		return nil
 	}
 	var state volumeState
