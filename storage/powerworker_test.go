@@ -99,7 +99,7 @@ func flagText(flags []imap.Flag) string {
 type powerWorker struct {
 	number int
 	a      *Account
-	r      *recorder
+	note   func(eventKind) // tells that a step begins, or is done
 	random *rand.Rand
 	now    powerState
 	after  []string // the state after each step begun
@@ -114,11 +114,11 @@ func (w *powerWorker) work() error {
 	for step := range powerSteps {
 		what, do := w.step(step)
 		w.after = append(w.after, w.now.text())
-		w.r.note(event{kind: eventBegin, worker: w.number})
+		w.note(eventBegin)
 		if err := do(); err != nil {
 			return fmt.Errorf("worker %d, step %d: %s: %w", w.number, step, what, err)
 		}
-		w.r.note(event{kind: eventDone, worker: w.number})
+		w.note(eventDone)
 	}
 	return nil
 }

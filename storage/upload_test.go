@@ -19,6 +19,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"nestbox/mail"
+	"nestbox/test/tap"
 )
 
 // openHooks makes a data folder with one account and the given limits.
@@ -466,6 +467,7 @@ func checkRanges(t *testing.T, a *Account, id BlobID, want []byte, r *rand.Rand)
 }
 
 func TestMain(m *testing.M) {
+	tap.Launch()
 	code := m.Run()
 	if n := stagedNow.Load(); n != 0 && code == 0 {
 		fmt.Fprintf(os.Stderr, "%d octets of uploads are still counted\n", n)

@@ -1,0 +1,403 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"nestbox/test/tap"
+)
+
+// powerVariable makes the test binary the program whose file calls are
+// recorded: a powerTask as JSON.
+const powerVariable = "TEST_NESTBOX_POWER"
+
+// A powerTask is what TestPowerWork is asked to do.
+type powerTask struct {
+	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
+	Account            AccountID
+	Seed               uint64
+}
+
+// A powerReport is what each worker's part of the data looks like after each
+// of its steps. The last is the household's.
+type powerReport struct{ After [][]string }
+
+// TestPowerLoss: several workers change mailboxes of their own, one the
+// accounts and settings, while all that the process does to its files is
+// recorded. Then the power is cut at random moments: of what was written since
+// a file's last sync an arbitrary part is there, and of the names that were
+// made, changed and removed since their folder's. The real code opens each
+// such state; every worker must find its part as after one of the steps that
+// it had begun, none below those it was told are done.
+func TestPowerLoss(t *testing.T) {
+	t.Parallel()
+	if err := tap.Supported(); err != nil {
+		t.Skip(err)
+	}
+	seed := *powerSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	r := recordFiles(t, seed)
+	moments := r.moments(rand.New(rand.NewPCG(seed, 1)), *powerStates)
+	next := 0
+	for i, moment := range moments {
+		for ; next < moment; next++ {
+			r.happen(t, r.events[next])
+		}
+		cutSeed := rand.NewPCG(seed, uint64(i)+1000)
+		if !t.Run(fmt.Sprintf("event%d", moment), func(t *testing.T) { r.cut(t, cutSeed, memoryDir(t), true) }) {
+			kept, err := os.MkdirTemp("", "nestbox-power-state-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.cut(t, rand.NewPCG(seed, uint64(i)+1000), kept, false)
+			t.Fatalf("the state is in %s, after %v", kept, r.events[max(0, moment-5):moment])
+		}
+	}
+	counts := map[tap.Op]int{}
+	for _, e := range r.events {
+		counts[e.Op]++
+	}
+	t.Logf("%d states of %d writes, %d syncs, %d renames and %d new names; %d of %d barriers", len(moments), counts[tap.Write], counts[tap.Sync],
+		counts[tap.Rename], counts[tap.Create]+counts[tap.Mkdir], r.barriersIn(moments), len(r.barriers()))
+}
+
+// A powerRecord is all that a process did to its files.
+type powerRecord struct {
+	events      []tap.Event
+	after       [][]string
+	account     AccountID
+	disk        *tap.Disk
+	begun, done []int
+	first       int // the first step
+}
+
+func recordFiles(t *testing.T, seed uint64) *powerRecord {
+	t.Helper()
+	dir, other := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	if err := Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	st, err := Open(dir, Options{Version: "test", NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := st.CreateAccount("ann", nil)
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r := &powerRecord{account: info.ID}
+	if r.disk, err = tap.NewDisk(dir); err != nil {
+		t.Fatal(err)
+	}
+	task := powerTask{dir, filepath.Join(other, "marks"), filepath.Join(other, "report"), info.ID, seed}
+	text, err := json.Marshal(task)
+	if err := errors.Join(err, os.WriteFile(task.Marks, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestPowerWork$", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), powerVariable+"="+string(text))
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	w, err := tap.Wrap(cmd, tap.Options{Root: dir, Marks: task.Marks, Data: true, NoSync: true,
+		After: func(_ *tap.Tap, e tap.Event) { r.events = append(r.events, e) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cmd.Start(), w.Begin()); err != nil {
+		t.Fatal(err, out.String())
+	}
+	if err := errors.Join(cmd.Wait(), w.Close()); err != nil {
+		t.Fatal(err, out.String())
+	}
+	var report powerReport
+	text, err = os.ReadFile(task.Report)
+	if err := errors.Join(err, json.Unmarshal(text, &report)); err != nil {
+		t.Fatal(err)
+	}
+	r.after = report.After
+	r.begun, r.done = make([]int, len(r.after)), make([]int, len(r.after))
+	r.first = slices.IndexFunc(r.events, func(e tap.Event) bool { return e.Op == tap.Mark })
+	return r
+}
+
+func (r *powerRecord) happen(t *testing.T, e tap.Event) {
+	t.Helper()
+	if e.Op != tap.Mark {
+		if err := r.disk.Happen(e); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	kind, number, _ := strings.Cut(string(e.Data), " ")
+	n, err := strconv.Atoi(strings.TrimSpace(number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind == "begin" {
+		r.begun[n]++
+	} else {
+		r.done[n]++
+	}
+}
+
+// barriers are the moments next to which most can go wrong: something became
+// durable or got another name, or somebody was told so.
+func (r *powerRecord) barriers() (all []int) {
+	for i, e := range r.events {
+		if i > r.first && (e.Op == tap.Sync || e.Op == tap.Rename || e.Op == tap.Remove || e.Op == tap.Mark) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// moments picks n, ascending: half of them at random, half at barriers, each
+// of which comes before any comes twice.
+func (r *powerRecord) moments(random *rand.Rand, n int) (moments []int) {
+	barriers := r.barriers()
+	var deck []int
+	for i := range n {
+		if i%2 == 0 {
+			moments = append(moments, r.first+random.IntN(len(r.events)-r.first))
+			continue
+		}
+		if len(deck) == 0 {
+			deck = random.Perm(len(barriers))
+		}
+		moments = append(moments, barriers[deck[0]]+random.IntN(2))
+		deck = deck[1:]
+	}
+	slices.Sort(moments)
+	return moments
+}
+
+func (r *powerRecord) barriersIn(moments []int) (n int) {
+	for _, b := range r.barriers() {
+		if slices.Contains(moments, b) || slices.Contains(moments, b+1) {
+			n++
+		}
+	}
+	return n
+}
+
+// cut makes a state in dir and opens it.
+func (r *powerRecord) cut(t *testing.T, seed *rand.PCG, dir string, open bool) {
+	t.Helper()
+	random := rand.New(seed)
+	c := tap.RandomCut(random)
+	if err := r.disk.Cut(dir, c, random, func(name string) bool { return strings.HasPrefix(name, "reserve") }); err != nil {
+		t.Fatal(err)
+	}
+	if open {
+		r.openCut(t, dir)
+	}
+	if t.Failed() {
+		t.Logf("cut: %v", c)
+	}
+}
+
+func (r *powerRecord) openCut(t *testing.T, dir string) {
+	t.Helper()
+	st, err := Open(dir, Options{Version: "test", NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	storeSound(t, st)
+	a, err := st.Account(r.account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	household := len(r.after) - 1
+	got, err := readPowerStates(a, household)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := householdText(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range append(got, text) {
+		if may := r.after[i][r.done[i] : r.begun[i]+1]; !slices.Contains(may, text) {
+			t.Errorf("worker %d: after %d steps done and %d begun it found\n%s\nand not\n%s", i, r.done[i], r.begun[i], text, strings.Join(may, "\nor\n"))
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	// The store goes on as if nothing had been.
+	uid := appendTo(t, a, inbox(t, a).ID, message(1))
+	if uid == 0 {
+		t.Error("no UID")
+	}
+	if err := st.SetSetting("power", "back"); err != nil {
+		t.Error(err)
+	}
+	storeSound(t, st)
+}
+
+func storeSound(t *testing.T, st *Store) {
+	t.Helper()
+	findings, err := st.Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		t.Errorf("check: %s", f)
+	}
+}
+
+// TestPowerWork is the recorded process.
+func TestPowerWork(t *testing.T) {
+	text := os.Getenv(powerVariable)
+	if text == "" {
+		t.Skip("TestPowerLoss starts it")
+	}
+	var task powerTask
+	if err := json.Unmarshal([]byte(text), &task); err != nil {
+		t.Fatal(err)
+	}
+	if err := task.work(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p powerTask) work() error {
+	marks, err := os.OpenFile(p.Marks, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	note := func(worker int) func(eventKind) {
+		return func(k eventKind) {
+			word := map[eventKind]string{eventBegin: "begin", eventDone: "done"}[k]
+			if _, err := fmt.Fprintf(marks, "%s %d\n", word, worker); err != nil {
+				panic(err)
+			}
+		}
+	}
+	st, err := Open(p.Dir, Options{Version: "test", hooks: &hooks{volume: 4 << 20}})
+	if err != nil {
+		return err
+	}
+	a, err := st.Account(p.Account)
+	if err != nil {
+		return err
+	}
+	random := rand.New(rand.NewPCG(p.Seed, 0))
+	var report powerReport
+	var workers []*powerWorker
+	errs := make([]error, 4)
+	var running sync.WaitGroup
+	for i := range 3 {
+		w := &powerWorker{number: i, a: a, note: note(i), random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: powerState{}}
+		w.after = append(w.after, w.now.text())
+		workers = append(workers, w)
+		running.Go(func() { errs[i] = w.work() })
+	}
+	h := &powerHousehold{st: st, note: note(3), random: rand.New(rand.NewPCG(random.Uint64(), 0)), accounts: map[string]bool{"ann": true}, settings: map[string]string{}}
+	h.after = append(h.after, h.text())
+	running.Go(func() { errs[3] = h.work() })
+	running.Wait()
+	for _, w := range workers {
+		report.After = append(report.After, w.after)
+	}
+	report.After = append(report.After, h.after)
+	out, err := json.Marshal(report)
+	return errors.Join(append(errs, err, st.Close(), marks.Close(), os.WriteFile(p.Report, out, 0o600))...)
+}
+
+// A powerHousehold changes accounts, addresses and settings.
+type powerHousehold struct {
+	st       *Store
+	note     func(eventKind)
+	random   *rand.Rand
+	accounts map[string]bool
+	settings map[string]string
+	after    []string
+	serial   int
+}
+
+const (
+	householdSteps    = 60
+	householdAccounts = 6 // each is a megabyte in every state
+)
+
+func (h *powerHousehold) text() string {
+	return fmt.Sprint(slices.Sorted(maps.Keys(h.accounts)), h.settings)
+}
+
+func householdText(st *Store) (string, error) {
+	h := powerHousehold{accounts: map[string]bool{}, settings: map[string]string{}}
+	infos, err1 := st.Accounts()
+	for _, info := range infos {
+		h.accounts[info.Name] = true
+	}
+	settings, err2 := st.Settings()
+	for k, v := range settings {
+		if strings.HasPrefix(k, "power") {
+			h.settings[k] = v
+		}
+	}
+	return h.text(), errors.Join(err1, err2)
+}
+
+func (h *powerHousehold) work() error {
+	for range householdSteps {
+		do := h.step()
+		h.after = append(h.after, h.text())
+		h.note(eventBegin)
+		if err := do(); err != nil {
+			return fmt.Errorf("household: %w", err)
+		}
+		h.note(eventDone)
+		time.Sleep(time.Duration(h.random.IntN(10)) * time.Millisecond) // so that it works as long as the others
+	}
+	return nil
+}
+
+func (h *powerHousehold) step() (do func() error) {
+	names := slices.Sorted(maps.Keys(h.accounts))
+	switch dice := h.random.IntN(100); {
+	case dice < 15 && h.serial < householdAccounts:
+		h.serial++
+		name := fmt.Sprint("visitor", h.serial)
+		h.accounts[name] = true
+		return func() error { _, err := h.st.CreateAccount(name, []byte("secret")); return err }
+	case dice < 25 && len(names) > 1:
+		name := names[1]
+		delete(h.accounts, name)
+		return func() error { return h.st.DeleteAccount(name) }
+	case dice < 35:
+		return h.st.copySystem
+	case dice < 45 && len(names) > 1:
+		from, to := names[len(names)-1], fmt.Sprint("visitor", h.random.IntN(1e6)+100)
+		if h.accounts[to] {
+			return func() error { return nil }
+		}
+		delete(h.accounts, from)
+		h.accounts[to] = true
+		return func() error { return h.st.RenameAccount(from, to) }
+	}
+	key, value := fmt.Sprint("power", h.random.IntN(4)), fmt.Sprint(h.random.IntN(1e6))
+	h.settings[key] = value
+	return func() error { return h.st.SetSetting(key, value) }
+}
