@@ -1,7 +1,7 @@
 # What people run by hand. .ci/run is the whole; `go run . serve` and
 # `go test ./...` need no make.
 
-.PHONY: build test docs fuzz bench bench-quick oracle crash corpus release ci
+.PHONY: build test docs fuzz bench bench-quick oracle torture crash power corpus release ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o nestbox .
@@ -26,10 +26,15 @@ bench:
 bench-quick:
 	go run ./test/bench -quick
 
-# The long forms of tests that have a short form in `go test ./...`.
+# The long forms of tests that have a short form in `go test ./...`; each
+# prints its figures. HACKING.md says how long they take.
+torture: crash power
+
 crash:
-	go test -count=1 ./test/crash -rounds 100 -timeout 30m
-	go test -count=1 ./storage -run PowerLoss -power-states 5000 -timeout 30m
+	go test -count=1 -v ./test/crash -run Kill -rounds 1000 -timeout 60m | grep -v '^=== '
+
+power:
+	go test -count=1 -v ./storage -run PowerLoss -power-states 2000 -timeout 30m | grep -v '^=== \|^    --- PASS'
 
 corpus:
 	go test -count=1 ./test/e2e/corpus -full -timeout 30m

@@ -25,6 +25,7 @@ const powerVariable = "TEST_NESTBOX_POWER"
 
 // A powerTask is what TestPowerWork is asked to do.
 type powerTask struct {
+	Work               string // "mail" or "init"
 	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
 	Account            AccountID
 	Seed               uint64
@@ -104,7 +105,22 @@ func recordFiles(t *testing.T, seed uint64) *powerRecord {
 	if r.disk, err = tap.NewDisk(dir); err != nil {
 		t.Fatal(err)
 	}
-	task := powerTask{dir, filepath.Join(other, "marks"), filepath.Join(other, "report"), info.ID, seed}
+	task := powerTask{Work: "mail", Dir: dir, Marks: filepath.Join(other, "marks"), Report: filepath.Join(other, "report"), Account: info.ID, Seed: seed}
+	r.record(t, dir, task)
+	var report powerReport
+	text, err := os.ReadFile(task.Report)
+	if err := errors.Join(err, json.Unmarshal(text, &report)); err != nil {
+		t.Fatal(err)
+	}
+	r.after = report.After
+	r.begun, r.done = make([]int, len(r.after)), make([]int, len(r.after))
+	r.first = slices.IndexFunc(r.events, func(e tap.Event) bool { return e.Op == tap.Mark })
+	return r
+}
+
+// record runs a task in another process and keeps what it does below root.
+func (r *powerRecord) record(t *testing.T, root string, task powerTask) {
+	t.Helper()
 	text, err := json.Marshal(task)
 	if err := errors.Join(err, os.WriteFile(task.Marks, nil, 0o600)); err != nil {
 		t.Fatal(err)
@@ -113,7 +129,7 @@ func recordFiles(t *testing.T, seed uint64) *powerRecord {
 	cmd.Env = append(os.Environ(), powerVariable+"="+string(text))
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	w, err := tap.Wrap(cmd, tap.Options{Root: dir, Marks: task.Marks, Data: true, NoSync: true,
+	w, err := tap.Wrap(cmd, tap.Options{Root: root, Marks: task.Marks, Data: true, NoSync: true,
 		After: func(_ *tap.Tap, e tap.Event) { r.events = append(r.events, e) }})
 	if err != nil {
 		t.Fatal(err)
@@ -124,15 +140,6 @@ func recordFiles(t *testing.T, seed uint64) *powerRecord {
 	if err := errors.Join(cmd.Wait(), w.Close()); err != nil {
 		t.Fatal(err, out.String())
 	}
-	var report powerReport
-	text, err = os.ReadFile(task.Report)
-	if err := errors.Join(err, json.Unmarshal(text, &report)); err != nil {
-		t.Fatal(err)
-	}
-	r.after = report.After
-	r.begun, r.done = make([]int, len(r.after)), make([]int, len(r.after))
-	r.first = slices.IndexFunc(r.events, func(e tap.Event) bool { return e.Op == tap.Mark })
-	return r
 }
 
 func (r *powerRecord) happen(t *testing.T, e tap.Event) {
@@ -285,6 +292,9 @@ func (p powerTask) work() error {
 	marks, err := os.OpenFile(p.Marks, os.O_WRONLY, 0)
 	if err != nil {
 		return err
+	}
+	if p.Work == "init" {
+		return errors.Join(p.init(marks), marks.Close())
 	}
 	note := func(worker int) func(eventKind) {
 		return func(k eventKind) {

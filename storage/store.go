@@ -77,7 +77,7 @@ type Store struct {
 // Init makes dir a data folder without accounts. An Init that a crash
 // interrupted can be repeated.
 func Init(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return err
 	}
 	lock, err := lockFolder(dir, "init")

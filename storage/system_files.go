@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -76,4 +77,26 @@ func moveInto(from, to string, sync bool) error {
 		return nil
 	}
 	return syncDir(filepath.Dir(to))
+}
+
+// makeFolder makes a folder, with those above it; each name is on the disk
+// when it returns.
+func makeFolder(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeFolder(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			_ = syncDir(filepath.Dir(dir)) // perhaps it is new; if not, others' folder may be closed to us
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
 }

@@ -183,19 +183,18 @@ func (d *Disk) rename(e Event) error {
 }
 
 func (d *Disk) sync(e Event) error {
-	if n := d.inodes[e.Inode]; n != nil {
+	// A folder's inode may have been that of a file that is gone. A file's path
+	// may be gone, or another's.
+	n, err := d.find(e.Path)
+	if err != nil || !n.dir {
+		if n = d.inodes[e.Inode]; n == nil {
+			return fmt.Errorf("%v: the disk has no such file", e)
+		}
 		for _, p := range n.pending {
 			n.durable = applied(n.durable, p)
 		}
 		n.pending = nil
 		return nil
-	}
-	n, err := d.find(e.Path)
-	if err != nil {
-		return err
-	}
-	if !n.dir {
-		return fmt.Errorf("%v: not a folder, and of a file that the disk doesn't have", e)
 	}
 	for _, c := range n.changes {
 		if !c.settled {
