@@ -203,11 +203,12 @@ func openFiles(a *Account) (f *files, err error) {
 	if f.blobs, err = openBlobs(f); err != nil {
 		return f, err
 	}
-	if f.journal, err = openJournal(filepath.Join(a.dir, "flags.journal"), &a.st.opts); err != nil {
+	if f.journal, err = openJournal(f); err != nil {
 		return f, err
 	}
-	if err = f.replay(); err != nil {
-		return f, err
+	lost := f.replay()
+	if lost != nil && !errors.Is(lost, errOtherJournal) {
+		return f, lost
 	}
 	if err = f.finishIntents(); err != nil {
 		return f, err
@@ -216,7 +217,7 @@ func openFiles(a *Account) (f *files, err error) {
 		return f, err
 	}
 	f.startCounts()
-	return f, f.lookForRollback()
+	return f, f.lookForRollback(lost)
 }
 
 // readMeta checks that the file is this account's and that we can read it.

@@ -1,7 +1,7 @@
 package storage
 
 import (
-	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -15,8 +15,13 @@ const foldRows = 500
 // they are few.
 func (w *txn) foldSmall() error {
 	o := w.f.overlay
-	if o.len() == 0 || o.len() > foldWithCommit {
+	meta := w.bucket(bucketMeta)
+	switch {
+	case w.f.journal == nil || o.len() == 0:
 		return nil
+	case o.len() > foldWithCommit:
+		// The mailbox rows may count flags that only the journal has.
+		return meta.Put([]byte("journal_end"), journalMark{w.f.journal.end, w.f.journal.crc}.encode())
 	}
 	for space, s := range o.spaces {
 		if err := w.foldSpace(space, s, foldWithCommit); err != nil {
@@ -24,8 +29,7 @@ func (w *txn) foldSmall() error {
 		}
 	}
 	w.folded = true
-	meta := w.bucket(bucketMeta)
-	return meta.Put([]byte("journal"), binary.LittleEndian.AppendUint64(nil, w.f.journal.epoch+1))
+	return errors.Join(meta.Delete([]byte("journal_end")), putUint64(w.tx.Bucket(bucketMeta), "journal", w.f.journal.next))
 }
 
 // foldSpace moves up to most rows of a space, in UID order.
@@ -133,14 +137,14 @@ func (a *Account) fold() error {
 // replay reads the journal into the overlay when the account is opened.
 func (f *files) replay() error {
 	f.overlay = newOverlay()
-	var epoch uint64
+	f.journal.own = f.blobs.begun // the run goes on
 	return f.mail.View(func(tx *bolt.Tx) error {
-		epoch = getUint64(tx.Bucket(bucketMeta), "journal")
+		meta := tx.Bucket(bucketMeta)
 		owners, err := mailboxesBySpace(tx)
 		if err != nil {
 			return err
 		}
-		return f.journal.load(epoch, func(entries []flagEntry) error {
+		return f.journal.load(getUint64(meta, "journal"), decodeJournalMark(meta.Get([]byte("journal_end"))), func(entries []flagEntry) error {
 			for _, e := range entries {
 				if err := f.replayEntry(tx, owners, e); err != nil {
 					return err

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
-	"path/filepath"
+	"math/rand/v2"
 
 	"github.com/emersion/go-imap/v2"
 	bolt "go.etcd.io/bbolt"
@@ -23,7 +22,13 @@ import (
 // The checksum covers length, epoch and payload and starts from the checksum
 // of the record before, so that a record is never taken for the follower of
 // another one than it was written after. A record whose epoch is not mail.db's
-// "journal" is in mail.db already: the journal starts again at offset 0.
+// "journal" is in mail.db already, or of another time: the journal starts
+// again at its beginning (journalfile.go).
+//
+// Epochs are random, and a run (runs.go) that finds the journal empty begins
+// with a new one, so that no record is taken for one of a mail.db that it
+// wasn't written for. A commit that leaves records in the journal notes where
+// they end: if it doesn't come so far, it is another one than mail.db's.
 const (
 	journalSize   = 1 << 20
 	journalHeader = 20
@@ -35,10 +40,7 @@ const (
 	foldWithCommit = 256
 )
 
-var (
-	journalMagic = [4]byte{'N', 'B', 'F', 'J'}
-	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
-)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // journalFile is what the journal needs of its file; tests put a recorder
 // there.
@@ -49,14 +51,41 @@ type journalFile interface {
 }
 
 type journal struct {
-	path  string
-	opts  *Options
-	file  journalFile // nil until the first flag change
-	epoch uint64
-	end   int64  // where the next record goes
-	crc   uint32 // of the last record
-	buf   []byte
+	path    string
+	account AccountID
+	opts    *Options
+	file    journalFile // nil until the first flag change
+	start   int64       // of the first record
+	renew   bool        // the file is to be made anew when it is empty
+	epoch   uint64
+	next    uint64 // the epoch after this
+	own     bool   // the epoch began in this run
+	end     int64  // where the next record goes
+	crc     uint32 // of the last record
+	buf     []byte
 }
+
+func newEpoch() uint64 { return rand.Uint64() }
+
+// A journalMark is where the journal ended at a commit: meta "journal_end".
+type journalMark struct {
+	end int64
+	crc uint32
+}
+
+func (m journalMark) encode() []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(nil, uint64(m.end)), m.crc)
+}
+
+func decodeJournalMark(v []byte) (m journalMark) {
+	if len(v) == 12 {
+		m = journalMark{int64(binary.LittleEndian.Uint64(v)), binary.LittleEndian.Uint32(v[8:])}
+	}
+	return m
+}
+
+// errOtherJournal says that the journal is not the one that mail.db knows.
+var errOtherJournal = errors.New("flags.journal is older than mail.db, or of another time")
 
 type flagEntry struct {
 	space Space
@@ -64,66 +93,46 @@ type flagEntry struct {
 	flagState
 }
 
-func openJournal(path string, o *Options) (*journal, error) {
-	j := &journal{path: path, opts: o}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return j, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	j.file = o.journalFile(path, file)
-	return j, nil
-}
-
-// make creates the file with all its blocks, so that a record's sync has no
-// metadata of the file system to write.
-func (j *journal) make() error {
-	tmp := j.path + ".new"
-	file, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(make([]byte, journalSize))
-	if err = errors.Join(err, file.Sync()); err == nil {
-		err = os.Rename(tmp, j.path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(j.path))
-	}
-	if err != nil {
-		return errors.Join(err, file.Close(), os.Remove(tmp))
-	}
-	j.file = j.opts.journalFile(j.path, file)
-	return nil
-}
-
 // load calls f with the entries of each sound record of the epoch and finds
 // the end. A record that a power cut left half written ends the journal: it
-// was never acknowledged.
-func (j *journal) load(epoch uint64, f func([]flagEntry) error) error {
-	j.epoch, j.end, j.crc = epoch, 0, 0
-	if j.file == nil {
+// was never acknowledged. Records that mail.db has seen and that are not there
+// are errOtherJournal, and f is not called then.
+func (j *journal) load(epoch uint64, known journalMark, f func([]flagEntry) error) error {
+	j.epoch, j.end, j.crc = epoch, j.start, 0
+	var all []byte
+	if j.file != nil {
+		all = make([]byte, journalSize)
+		n, err := j.file.ReadAt(all, 0)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("%s: %w", j.path, err)
+		}
+		all = all[:n]
+	}
+	reached := known.end == 0
+	each := func(f func([]flagEntry) error) error {
+		j.end, j.crc = j.start, 0
+		for j.end <= int64(len(all)) {
+			entries, size, crc, ok := parseRecord(all[j.end:], epoch, j.crc)
+			if !ok {
+				return nil
+			}
+			if err := f(entries); err != nil {
+				return err
+			}
+			j.end += int64(size)
+			j.crc = crc
+			reached = reached || (journalMark{j.end, j.crc} == known)
+		}
 		return nil
 	}
-	all := make([]byte, journalSize)
-	n, err := j.file.ReadAt(all, 0)
-	if err != nil && err != io.EOF {
-		return fmt.Errorf("%s: %w", j.path, err)
+	if !reached {
+		_ = each(func([]flagEntry) error { return nil })
 	}
-	all = all[:n]
-	for {
-		entries, size, crc, ok := parseRecord(all[j.end:], epoch, j.crc)
-		if !ok {
-			return nil
-		}
-		if err := f(entries); err != nil {
-			return err
-		}
-		j.end += int64(size)
-		j.crc = crc
+	if !reached {
+		j.end, j.crc = j.start, 0
+		return errOtherJournal
 	}
+	return each(f)
 }
 
 func parseRecord(b []byte, epoch uint64, before uint32) (entries []flagEntry, size int, crc uint32, ok bool) {
@@ -157,7 +166,7 @@ func (j *journal) room() int {
 
 // write appends one record and returns when it is on disk.
 func (j *journal) write(entries []flagEntry) error {
-	if j.file == nil {
+	if j.file == nil || j.renew && j.end == j.start {
 		if err := j.make(); err != nil {
 			return err
 		}
@@ -190,13 +199,22 @@ func (j *journal) write(entries []flagEntry) error {
 }
 
 // restart begins the next epoch, after all of this one is in mail.db.
-func (j *journal) restart() { j.epoch, j.end, j.crc = j.epoch+1, 0, 0 }
+func (j *journal) restart() {
+	j.epoch, j.next, j.own = j.next, newEpoch(), true
+	j.end, j.crc = j.start, 0
+}
 
-func (j *journal) close() error {
-	if j.file == nil {
+// ownJournal makes sure that the journal's epoch is this run's, or that there
+// is a record in it that was written for mail.db as it is.
+func (f *files) ownJournal() error {
+	if f.journal.own || f.overlay.len() > 0 {
 		return nil
 	}
-	return j.file.Close()
+	return f.mail.Update(func(tx *bolt.Tx) error {
+		tx.OnCommit(f.journal.restart)
+		return errors.Join(tx.Bucket(bucketMeta).Delete([]byte("journal_end")), putUint64(tx.Bucket(bucketMeta), "journal", f.journal.next),
+			f.blobs.stamp(tx))
+	})
 }
 
 // flagBatch collects the flag changes of one journal record.
@@ -286,7 +304,10 @@ func (f *files) writeJournal(batch []*job) bool {
 		})
 	})
 	if err == nil && len(b.entries) > 0 {
-		if err = f.journal.write(b.entries); errors.Is(mapError(err), ErrDiskFull) {
+		if err = f.ownJournal(); err == nil {
+			err = f.journal.write(b.entries)
+		}
+		if errors.Is(mapError(err), ErrDiskFull) {
 			err = errNeedsCommit // mail.db may have free pages
 		}
 	}

@@ -240,33 +240,3 @@ func (f *files) takeNote() error {
 	f.a.st.setNote(f.a.id, n)
 	return nil
 }
-
-// lookForRollback compares the state that was just opened with the note. One
-// below it was put back from an older copy: no number that may have been given
-// out since is given out again, and every mailbox gets a new UIDVALIDITY.
-func (f *files) lookForRollback() error {
-	note, err := f.a.st.note(f.a.id)
-	if err != nil {
-		// Without system.db nobody could have logged in. What is damaged in
-		// it is Check's to say.
-		f.a.st.log.Warn("note_unreadable", "account", string(f.a.id), "error", err)
-		return nil
-	}
-	f.noted = note
-	f.blobs.next = max(f.blobs.next, note.Blob)
-	if f.modseq >= note.ModSeq {
-		return nil
-	}
-	f.a.st.log.Error("account_rolled_back", "account", string(f.a.id), "modseq", uint64(f.modseq),
-		"noted_modseq", uint64(note.ModSeq), "noted", note.Noted)
-	f.blobs.volumes.lookAtAll() // while the counter still tells which are ahead
-	past := highWater{Validity: note.Validity, ModSeq: note.ModSeq, Space: note.Space, Thread: note.Thread}
-	if err := f.beginRenewal(past); err != nil {
-		return err
-	}
-	if err := f.finishRenewal(); err != nil {
-		return err
-	}
-	f.noted.RolledBack = f.a.now()
-	return f.takeNote()
-}

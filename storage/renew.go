@@ -18,6 +18,7 @@ const renewSlice = batchRows / 2
 type highWater struct {
 	Validity uint32 // the highest UIDVALIDITY
 	ModSeq   ModSeq
+	Counter  uint64 // commits of mail.db
 	Space    Space
 	Thread   ThreadID
 }
@@ -46,6 +47,9 @@ func (f *files) beginRenewal(past highWater) error {
 			return err
 		}
 	}
+	if err := f.blobs.begin(); err != nil { // runs have ends where the next ones begin
+		return err
+	}
 	w, err := f.update(func(w *txn) error {
 		meta := w.bucket(bucketMeta)
 		above := max(past.Validity, getUint32(meta, "validity"), getUint32(meta, "renew"))
@@ -63,6 +67,7 @@ func (f *files) beginRenewal(past highWater) error {
 		w.dirty = true
 		return errors.Join(meta.Put([]byte("renew"), le32(above)), meta.Put([]byte("validity"), le32(above)),
 			meta.Put([]byte("space"), le32(max(getUint32(meta, "space"), uint32(past.Space)))),
+			putUint64(meta, "counter", max(getUint64(meta, "counter"), past.Counter)),
 			putUint64(meta, "thread", max(getUint64(meta, "thread"), uint64(past.Thread))))
 	})
 	if err == nil {

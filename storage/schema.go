@@ -38,7 +38,10 @@ package storage
 //	         "renew"     u32   while a renewal is under way: mailboxes up to this
 //	                           UIDVALIDITY still need a new one (renew.go)
 //	         "thread"    u64   last ThreadID given out
-//	         "journal"   u64   epoch: journal records of earlier epochs are in mail.db
+//	         "journal"   u64   epoch: journal records of other epochs are in mail.db, or of
+//	                           another time
+//	         "journal_end" u64, u32  while a commit has left records in the journal: where
+//	                           they end, and the checksum of the last (journal.go)
 //	         "secret"    32 random bytes, key of EMAILID
 //	         "volumes"   u16 volume, u64 counter last seen, repeated
 //	         "bodies"    u64   octets in heads and chunks
