@@ -109,7 +109,7 @@ func TestArrows(t *testing.T) {
 var rowReaders = []string{
 	"files.mailboxRow", "files.rowsFrom", "files.fillFlags",
 	"txn.", "copyRequest.", "check.",
-	"files.readMeta", "Account.initIndex", "files.replayEntry", "files.sweepUnshown", "files.sumRows", "mailboxesBySpace", "Account.DeleteMailbox",
+	"files.readMeta", "Account.initIndex", "files.replayEntry", "files.sweepUnshown", "files.sumRows", "files.recountRows", "mailboxesBySpace", "Account.DeleteMailbox",
 }
 
 func TestOnlyReadFunctionsTouchRows(t *testing.T) {
