@@ -10,12 +10,10 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -41,6 +39,7 @@ type Account struct {
 	users int
 	uses  uint64 // how often users came
 	shut  bool
+	stray bool // f is to be closed when nobody uses it
 	rest  *time.Timer
 	left  left // how the files were when they were closed
 
@@ -84,10 +83,16 @@ func (a *Account) now() time.Time { return a.st.now() }
 // acquire opens the account's files if they are closed, and counts a user of
 // them; each acquire needs one release.
 func (a *Account) acquire() (*files, error) {
+	if err := a.st.available(); err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.shut {
 		return nil, ErrClosed
+	}
+	if err := a.renewFiles(); err != nil {
+		return nil, err
 	}
 	if a.f == nil {
 		f, err := openFiles(a)
@@ -106,7 +111,11 @@ func (f *files) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.users--
-	if a.users > 0 || a.shut {
+	if a.users > 0 || a.shut || a.f == nil {
+		return
+	}
+	if a.unfit() {
+		a.closeLeft()
 		return
 	}
 	if a.rest == nil {
@@ -344,21 +353,6 @@ func (a *Account) setProfile(p profile) error {
 			return tx.Bucket(bucketMeta).Put([]byte("profile"), p.encode())
 		})
 	})
-}
-
-// mapError gives the errors of the system their meaning for callers.
-func mapError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: %w", ErrDiskFull, err)
-	case errors.Is(err, berrors.ErrMaxSizeReached):
-		return &LimitError{What: "bytes in an account's index on this machine", Max: indexLimit()}
-	case errors.Is(err, berrors.ErrDatabaseNotOpen):
-		return fmt.Errorf("%w: %w", ErrClosed, err)
-	}
-	return err
 }
 
 func syncDir(dir string) error {

@@ -22,6 +22,7 @@ type boltFile struct {
 	path   string
 	file   *os.File
 	broken atomic.Bool
+	faulty atomic.Bool // reading it failed at least once
 }
 
 // openMap opens a bbolt file. A damaged one is ErrCorrupt: bbolt panics over
@@ -56,15 +57,22 @@ func (b *boltFile) run(do func(func(tx *bolt.Tx) error) error, fn func(tx *bolt.
 		return fmt.Errorf("%w: %s is damaged and was given up", ErrUnavailable, b.path)
 	}
 	var began *bolt.Tx
+	done := false
 	panicked, err := survived(func() error {
 		return do(func(tx *bolt.Tx) error {
 			began = tx
-			return fn(tx)
+			err := fn(tx)
+			done = true
+			return err
 		})
 	})
-	// A transaction that has ended belongs to no file any more.
-	if panicked && (began == nil || began.DB() != nil) {
-		b.broken.Store(true)
+	if panicked {
+		b.faulty.Store(true)
+		// A transaction that has ended belongs to no file any more. One that
+		// failed in its commit may hold the lock of the map, whatever it says.
+		if began == nil || began.DB() != nil || done {
+			b.broken.Store(true)
+		}
 	}
 	return err
 }

@@ -216,8 +216,11 @@ func (st *Store) saveClock() {
 	c := st.clock
 	c.saving.Lock()
 	defer c.saving.Unlock()
-	err := c.save(!st.opts.NoSync)
-	if err != nil && !c.said && !errors.Is(err, ErrDiskFull) {
+	err := st.here()
+	if err == nil {
+		err = c.save(!st.opts.NoSync)
+	}
+	if err != nil && !c.said && !errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrUnavailable) {
 		c.said = true
 		st.log.Warn("clock_not_saved", "path", c.path, "error", err)
 	}

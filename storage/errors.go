@@ -3,6 +3,10 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
+
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -61,4 +65,34 @@ type FormatError struct {
 
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("%s needs a nestbox that reads format %d; this one reads up to %d", e.File, e.MinReader, e.Known)
+}
+
+// mapError gives the errors of the system their meaning for callers.
+func mapError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	case errors.Is(err, berrors.ErrMaxSizeReached):
+		return &LimitError{What: "bytes in an account's index on this machine", Max: indexLimit()}
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case errors.Is(err, ErrUnavailable):
+		return err
+	case errors.Is(err, fs.ErrNotExist), isDiskTrouble(err):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// isDiskTrouble tells what a disk says that is broken, gone, or was made
+// read-only because of that.
+func isDiskTrouble(err error) bool {
+	for _, trouble := range []syscall.Errno{syscall.EIO, syscall.EROFS, syscall.ENODEV, syscall.ENXIO, syscall.ESTALE, syscall.ENOTCONN} {
+		if errors.Is(err, trouble) {
+			return true
+		}
+	}
+	return false
 }

@@ -31,7 +31,7 @@ func (st *Store) makeReserve() {
 	st.mu.Lock()
 	closed := st.closed
 	st.mu.Unlock()
-	if closed {
+	if closed || st.here() != nil {
 		return
 	}
 	if fi, err := os.Stat(st.reservePath()); err == nil && fi.Size() == reserveBytes {

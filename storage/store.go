@@ -54,7 +54,12 @@ type Store struct {
 	opts Options
 	log  *slog.Logger
 	lock *os.File
-	sys  *bolt.DB
+
+	sysMu    sync.RWMutex // held for reading while sys is used
+	sys      *boltFile    // nil while the folder is away, or the file can't be opened
+	sysTried time.Time    // when it was last tried to open it again
+
+	presence presence
 
 	clock  *clock
 	copies systemCopies
@@ -120,7 +125,7 @@ func initFolder(dir string) error {
 }
 
 // systemStoreID reads the id of the data folder out of system.db and closes it.
-func systemStoreID(db *bolt.DB) (id string, err error) {
+func systemStoreID(db *boltFile) (id string, err error) {
 	err = db.View(func(tx *bolt.Tx) error {
 		b, err := getSystem(tx, bucketMeta, []byte("store"))
 		id = string(b)
@@ -175,7 +180,11 @@ func Open(dir string, o Options) (*Store, error) {
 		}
 	}
 	st.clock = openClock(dir, o.Time, o.Built)
+	if err := st.startPresence(); err != nil {
+		return nil, errors.Join(err, unlockFolder(st.lock))
+	}
 	if err := st.open(); err != nil {
+		st.stopPresence()
 		return nil, errors.Join(err, unlockFolder(st.lock))
 	}
 	st.saveClock()
@@ -186,20 +195,10 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 func (st *Store) open() error {
-	path := filepath.Join(st.dir, systemFile)
-	bo := &bolt.Options{NoSync: st.opts.NoSync}
-	var err error
-	lost := false
-	if st.sys, err = openSystem(path, st.id, bo); err != nil {
-		lost = true
-		if err := st.recoverSystem(err); err != nil {
-			return err
-		}
-		if st.sys, err = openSystem(path, st.id, bo); err != nil {
-			return err
-		}
+	lost, err := st.openSys()
+	if err != nil {
+		return err
 	}
-	st.opts.opened(path, st.sys)
 	if err := errors.Join(st.finishMaking(lost), st.finishDeletions()); err != nil {
 		return errors.Join(err, st.sys.Close())
 	}
@@ -259,9 +258,10 @@ func (st *Store) Close() error {
 			errs = append(errs, fmt.Errorf("account %s: %w", id, err))
 		}
 	}
-	errs = append(errs, st.writeNotes())
+	if err := st.writeNotes(); !st.presence.gone.Load() { // else nothing can be noted
+		errs = append(errs, err)
+	}
 	st.copies.close()
 	st.stopClock()
-	errs = append(errs, st.sys.Close(), unlockFolder(st.lock))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, st.closeSys())...)
 }

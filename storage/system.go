@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -74,11 +73,6 @@ func eachSystem(tx *bolt.Tx, bucket, prefix []byte, f func(key, data []byte) err
 	return nil
 }
 
-// view reads system.db.
-func (st *Store) view(f func(tx *bolt.Tx) error) error {
-	return mapError(guardSystem(func() error { return st.sys.View(f) }))
-}
-
 // update changes system.db: after it returned nil, the change is on the disk.
 // f runs again when the disk was full and the reserve was given up: deleting
 // an account must go on, and the other changes are as small.
@@ -95,14 +89,14 @@ func (st *Store) update(f func(tx *bolt.Tx) error) error {
 }
 
 func (st *Store) tryUpdate(f func(tx *bolt.Tx) error) error {
-	return mapError(guardSystem(func() error {
-		return st.sys.Update(func(tx *bolt.Tx) error {
+	return st.useSys(func(sys *boltFile) error {
+		return sys.Update(func(tx *bolt.Tx) error {
 			if err := f(tx); err != nil {
 				return err
 			}
 			return countCommit(tx)
 		})
-	}))
+	})
 }
 
 var systemCounterKey = []byte("counter")
@@ -128,19 +122,6 @@ func systemLengthError(what string, b []byte, want int) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %s has %d bytes, want %d: %w", systemFile, what, len(b), want, ErrCorrupt)
-}
-
-// guardSystem turns a fault while reading a map (bbolt's pages are the file, and a
-// bad sector or a truncated file arrives as a signal) and bbolt's own
-// assertions into ErrCorrupt, so that one bad file doesn't end the process.
-func guardSystem(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v: %w", r, ErrCorrupt)
-		}
-	}()
-	return f()
 }
 
 // createSystem writes a new system.db under a temporary name and gives it its
@@ -175,17 +156,12 @@ func createSystem(dir, id string) error {
 
 // openBolt opens a file with the page size that all of nestbox's files have,
 // whatever the machine's is, so that they can move between machines.
-func openBolt(path string, o *bolt.Options) (*bolt.DB, error) {
+func openBolt(path string, o *bolt.Options) (*boltFile, error) {
 	o.PageSize = 4096
 	o.FreelistType = bolt.FreelistMapType
 	o.Timeout = 5 * time.Second
 	o.NoStatistics = true
-	var db *bolt.DB
-	err := guardSystem(func() (err error) {
-		db, err = bolt.Open(path, 0o600, o)
-		return err
-	})
-	return db, err
+	return openMap(path, o)
 }
 
 // minSystem is the size of a bbolt file without anything in it.
@@ -193,7 +169,7 @@ const minSystem = 4 * 4096
 
 // openSystem opens system.db and sees that it is this folder's and of a
 // format that can be read.
-func openSystem(path, id string, o *bolt.Options) (*bolt.DB, error) {
+func openSystem(path, id string, o *bolt.Options) (*boltFile, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return nil, err // bbolt would make an empty file
@@ -208,8 +184,13 @@ func openSystem(path, id string, o *bolt.Options) (*bolt.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	err = guardSystem(func() error {
-		return db.View(func(tx *bolt.Tx) error { return readSystemHead(tx, path, id) })
+	err = db.View(func(tx *bolt.Tx) error {
+		if tx.Size() > fi.Size() {
+			// Reading beyond the end is a signal, in bbolt's own check even one
+			// that ends the process.
+			return fmt.Errorf("%s is cut off: it has %d of %d bytes: %w", path, fi.Size(), tx.Size(), ErrCorrupt)
+		}
+		return readSystemHead(tx, path, id)
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -52,6 +52,9 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 	if st.isClosed() {
 		return AccountInfo{}, ErrClosed
 	}
+	if err := st.here(); err != nil {
+		return AccountInfo{}, err
+	}
 	if err := st.view(func(tx *bolt.Tx) error { return nameFree(tx, name, "") }); err != nil {
 		return AccountInfo{}, err
 	}

@@ -69,6 +69,9 @@ func (c *systemCopies) close() {
 // copySystem writes system.db.1: the copy takes the place of the last one
 // only after it has been read through.
 func (st *Store) copySystem() error {
+	if err := st.here(); err != nil {
+		return err
+	}
 	temp := filepath.Join(st.dir, systemCopyFile+".new")
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -97,11 +100,9 @@ func (st *Store) verifySystem(path string) error {
 		return err
 	}
 	var findings []string
-	err = guardSystem(func() error {
-		return db.View(func(tx *bolt.Tx) error {
-			findings = checkSystem(tx)
-			return nil
-		})
+	err = db.View(func(tx *bolt.Tx) error {
+		findings = checkSystem(tx)
+		return nil
 	})
 	if err == nil && len(findings) > 0 {
 		err = fmt.Errorf("%s: %s: %w", path, findings[0], ErrCorrupt)

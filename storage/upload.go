@@ -264,6 +264,12 @@ func (u *Upload) Abort() {
 	if err != nil && !errors.Is(err, ErrClosed) { // the next sweep, or open, frees it
 		u.a.st.log.Warn("abort_failed", "account", string(u.a.id), "error", err)
 	}
+	if u.hold != nil { // end could not run: the files are of no use any more
+		u.unstage()
+		u.blob = 0
+		u.hold.release()
+		u.hold = nil
+	}
 }
 
 // end forgets an upload. What it has on disk is removed, unless it became a

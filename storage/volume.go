@@ -71,7 +71,7 @@ func (v *volume) hold(write bool) error {
 	v.used.Store(time.Now().UnixNano())
 	for {
 		v.mu.RLock()
-		if v.db != nil && (v.write || !write) {
+		if v.db != nil && (v.write || !write) && !v.db.broken.Load() {
 			return nil
 		}
 		v.mu.RUnlock()
@@ -157,7 +157,7 @@ func (v *volume) open(write bool) error {
 	switch {
 	case v.vs.isClosed():
 		return ErrClosed
-	case v.db != nil && (v.write || !write):
+	case v.db != nil && (v.write || !write) && !v.db.broken.Load():
 		return nil
 	case v.refused != nil:
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, v.refused)

@@ -107,7 +107,8 @@ func (wr *writer) drain() {
 // loop takes batches from the queue until it is empty.
 func (wr *writer) loop() {
 	var last, lastSize = time.Duration(0), 0
-	f, openErr := wr.a.acquire()
+	var f *files
+	var openErr error
 	for {
 		if lastSize > 1 {
 			wr.linger(lastSize, min(lingerMax, last/8))
@@ -117,6 +118,13 @@ func (wr *writer) loop() {
 			break
 		}
 		start := time.Now()
+		if f != nil && wr.a.stale() {
+			f.release()
+			f = nil
+		}
+		if f == nil {
+			f, openErr = wr.a.acquire()
+		}
 		if openErr != nil {
 			for _, j := range batch {
 				j.err = openErr
@@ -129,7 +137,7 @@ func (wr *writer) loop() {
 			close(j.done)
 		}
 	}
-	if openErr == nil {
+	if f != nil {
 		f.release()
 	}
 }

@@ -1,0 +1,58 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// leaveFiles closes the account's files as soon as nobody uses them. The next
+// acquire opens them again, if it can.
+func (a *Account) leaveFiles() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.f == nil {
+		return
+	}
+	a.stray = true
+	if a.users == 0 {
+		a.closeLeft()
+	}
+}
+
+// unfit reports whether the open files are of no use any more: their folder
+// went away, or bbolt gave the index up. a.mu is held.
+func (a *Account) unfit() bool {
+	return a.f != nil && (a.stray || a.f.mail.broken.Load())
+}
+
+// stale is unfit for who works on and on and never lets the files go.
+func (a *Account) stale() bool {
+	if a.st.available() != nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unfit()
+}
+
+// renewFiles closes unfit files. While somebody uses them, others wait for
+// later. a.mu is held.
+func (a *Account) renewFiles() error {
+	if !a.unfit() {
+		return nil
+	}
+	if a.users > 0 {
+		return fmt.Errorf("%w: the files of account %s are about to be opened anew", ErrUnavailable, a.id)
+	}
+	a.closeLeft()
+	return nil
+}
+
+// closeLeft closes files that are unfit. What went wrong with them was said.
+func (a *Account) closeLeft() {
+	if !a.f.mail.broken.Load() {
+		a.f.lastNote()
+	}
+	a.st.quietly(string(a.id), errors.Join(a.index.close(), a.f.close()))
+	a.f, a.stray, a.left = nil, false, left{} // another may write to them now
+}
