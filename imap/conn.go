@@ -46,6 +46,7 @@ type news uint8
 const (
 	newsMailbox  news = 1 << iota // the selected mailbox changed
 	newsShutdown                  // the server ends
+	newsLogin                     // the login is no longer good
 )
 
 // Wake is called by the storage after a commit that touches the selected
@@ -195,6 +196,8 @@ func (c *conn) loop(s *session) error {
 		switch {
 		case got&newsShutdown != 0 || c.pending(newsShutdown):
 			return &byeError{"", "the server is shutting down"}
+		case got&newsLogin != 0 || c.pending(newsLogin):
+			return s.loggedOut()
 		case got != 0:
 			continue
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -24,9 +24,9 @@ func runIdle(s *session, r *request) (reply, error) {
 // wakes are the news that end a wait.
 func (s *session) wakes() news {
 	if s.idle != nil {
-		return newsMailbox | newsShutdown
+		return newsMailbox | newsShutdown | newsLogin
 	}
-	return newsShutdown
+	return newsShutdown | newsLogin
 }
 
 // push tells a client in IDLE what changed.

@@ -57,6 +57,9 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if s.hold, err = s.srv.o.Store.Login(id.Account, loginWaker{s.c}); err != nil {
+		return reply{}, auth.ErrBadLogin // deleted or disabled since the password was found good
+	}
 	off, _ := s.srv.tables.switchedOff(info.Extensions)
 	s.off |= off
 	s.account, s.login = account, id
@@ -65,6 +68,20 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	s.log = s.log.With("account", string(id.Account))
 	s.log.Info("imap_login", "login", id.Login, "tls", s.c.secure)
 	return reply{code: codeCapability + " " + s.capabilities(), text: "logged in"}, nil
+}
+
+// A loginWaker is told when the login is no longer good.
+type loginWaker struct{ c *conn }
+
+func (w loginWaker) Wake() { w.c.interrupt(newsLogin) }
+
+// loggedOut ends the session of a login that is no longer good (RFC 9051
+// §7.1.5: an administrator's BYE).
+func (s *session) loggedOut() error {
+	if s.hold == nil || s.hold.Ended() == "" {
+		return &byeError{"", "logged out"}
+	}
+	return &byeError{"", s.hold.Ended()}
 }
 
 // AUTHENTICATE, RFC 9051 §6.2.2, with an initial response (SASL-IR, RFC 4959).

@@ -22,6 +22,7 @@ type session struct {
 
 	login   auth.Identity
 	account *storage.Account // nil before login
+	hold    *storage.Login   // with it
 	off     extSet           // extensions switched off, for server and account
 	enabled extSet           // by ENABLE
 	isRev2  bool             // IMAP4rev2 is among them
@@ -111,12 +112,18 @@ func (s *session) progress() error {
 	if s.c.pending(newsShutdown) {
 		return &byeError{"", "the server is shutting down"}
 	}
+	if s.c.pending(newsLogin) {
+		return s.loggedOut()
+	}
 	return s.w.Err()
 }
 
 // end is the end of the session.
 func (s *session) end() {
 	s.unselect()
+	if s.hold != nil {
+		s.hold.Close()
+	}
 	s.dropBatch()
 }
 

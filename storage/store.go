@@ -72,6 +72,7 @@ type Store struct {
 	// time, together with what it does to folders.
 	admin sync.Mutex
 
+	logins   logins
 	policies atomic.Uint64 // counts the changes of settings
 
 	mu       sync.Mutex

@@ -211,14 +211,19 @@ func (st *Store) RenameAccount(from, to string) error {
 		})
 }
 
-// SetDisabled closes an account to logins, or opens it again.
+// SetDisabled closes an account to logins and ends its sessions, or opens it
+// again.
 func (st *Store) SetDisabled(id AccountID, disabled bool) error {
-	return st.changeAccount(
+	err := st.changeAccount(
 		func(tx *bolt.Tx) (AccountInfo, error) { return accountByID(tx, id) },
 		func(_ *bolt.Tx, info *AccountInfo) error {
 			info.Disabled = disabled
 			return nil
 		})
+	if err == nil && disabled {
+		st.endLogins(id, "the account was disabled")
+	}
+	return err
 }
 
 // SetExtensions says which IMAP extensions are switched off for an account.

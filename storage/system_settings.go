@@ -25,8 +25,10 @@ func (st *Store) Credential(id AccountID) (c []byte, err error) {
 
 // SetCredential stores what auth made of an account's password; empty, nobody
 // can log in.
+//
+// Sessions that logged in with the one before end.
 func (st *Store) SetCredential(id AccountID, c []byte) error {
-	return st.update(func(tx *bolt.Tx) error {
+	err := st.update(func(tx *bolt.Tx) error {
 		if tx.Bucket(bucketAccounts).Get([]byte(id)) == nil {
 			return ErrNoAccount
 		}
@@ -35,6 +37,10 @@ func (st *Store) SetCredential(id AccountID, c []byte) error {
 		}
 		return putSystem(tx, bucketCredentials, passwordKey(id), c)
 	})
+	if err == nil {
+		st.endLogins(id, "the password was changed")
+	}
+	return err
 }
 
 // maxSettingKey and maxSetting bound what callers can put in.
