@@ -46,6 +46,7 @@ type API interface {
 	// from body; f may return nil then, to go on with the next.
 	Export(ctx context.Context, account, mailbox string, f func(m *Message, body io.Reader) error) error
 
+	DeletedAPI
 	KeptAPI
 
 	Close() error

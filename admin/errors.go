@@ -45,6 +45,8 @@ var errorKinds = []struct {
 	{"mailbox_exists", storage.ErrMailboxExists, http.StatusConflict},
 	{"too_big", storage.ErrTooBig, http.StatusRequestEntityTooLarge},
 	{"disk_full", storage.ErrDiskFull, http.StatusInsufficientStorage},
+	{"no_deleted", storage.ErrNoDeleted, http.StatusNotFound},
+	{"held", storage.ErrHeld, http.StatusForbidden},
 	{"over_quota", storage.ErrOverQuota, http.StatusInsufficientStorage},
 	{"read_only", storage.ErrReadOnly, http.StatusForbidden},
 	{"unavailable", storage.ErrUnavailable, http.StatusServiceUnavailable},

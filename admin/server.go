@@ -105,6 +105,7 @@ func (s *Server) routes() http.Handler {
 	}
 	mux.HandleFunc("POST /v1/import", s.importMail)
 	mux.HandleFunc("GET /v1/export", s.exportMail)
+	s.deletedRoutes(mux)
 	s.keptRoutes(mux)
 	return mux
 }

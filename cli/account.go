@@ -96,7 +96,7 @@ var cmdAccountPasswd = command{
 	name:  "account passwd",
 	args:  "NAME",
 	short: "Change an account's password",
-	long:  "Gives an account a new password, asked for as in `account add`. The old one is not needed: who may run this command may read the mail anyway. Connections that are open stay.",
+	long:  "Gives an account a new password, asked for as in `account add`. The old one is not needed: who may run this command may read the mail anyway. Sessions that are open end.",
 	examples: []example{
 		{"nestbox account passwd anna", "asks for the new password"},
 		{"nestbox account passwd anna --generate", "makes one and prints it"},
@@ -115,35 +115,6 @@ var cmdAccountPasswd = command{
 				}
 				e.say("password of %s changed", args[0])
 				return printPassword(e, false, admin.Account{}, password, made)
-			})
-		}
-	},
-}
-
-var cmdAccountDelete = command{
-	name:  "account delete",
-	args:  "NAME",
-	short: "Delete an account and its mail",
-	long:  "Deletes an account with its addresses. Asks on a terminal; elsewhere --yes must say so. The folder with the mail stays in the data folder with .deleted after its name: delete it by hand to free the space.",
-	examples: []example{
-		{"nestbox account delete anna", "asks, then deletes"},
-		{"nestbox account delete anna --yes", "deletes without asking"},
-	},
-	setup: func(fs *pflag.FlagSet) runFunc {
-		dataFlags(fs)
-		yes := fs.Bool("yes", false, "don't ask")
-		return func(ctx context.Context, e *env, args []string) error {
-			return e.withAPI(ctx, func(api admin.API) error {
-				if !*yes {
-					if err := e.confirm("Delete the account " + args[0] + " and all its mail?"); err != nil {
-						return err
-					}
-				}
-				if err := api.DeleteAccount(ctx, args[0]); err != nil {
-					return accountError(args[0], err)
-				}
-				e.say("account %s deleted", args[0])
-				return nil
 			})
 		}
 	},

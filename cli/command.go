@@ -34,7 +34,8 @@ type table []*command
 func commands() table {
 	return table{
 		&cmdServe, &cmdInit,
-		&cmdAccountAdd, &cmdAccountList, &cmdAccountPasswd, &cmdAccountDelete,
+		&cmdAccountAdd, &cmdAccountList, &cmdAccountPasswd,
+		&cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
 		&cmdImport, &cmdExport, &cmdRestore,

@@ -98,3 +98,71 @@ func TestParseSince(t *testing.T) {
 		}
 	}
 }
+
+// bye reads until the server says BYE.
+func (c *client) bye(text string) {
+	c.t.Helper()
+	for {
+		if line := c.line(); strings.HasPrefix(line, "* BYE") {
+			if !strings.Contains(line, text) {
+				c.t.Errorf("%q, want %q in it", line, text)
+			}
+			return
+		}
+	}
+}
+
+// Sessions of a login that is no longer good end at once, in IDLE and between
+// commands.
+func TestSessionsEnd(t *testing.T) {
+	t.Parallel()
+	data := houseOfMail(t, "apple")
+	s := startServer(t, data)
+	open := func(password string) (idle, waiting *client) {
+		idle, waiting = s.dial(t), s.dial(t)
+		for _, c := range []*client{idle, waiting} {
+			if out := c.do(`LOGIN anna "` + password + `"`); !strings.Contains(out, "a OK") {
+				t.Fatal(out)
+			}
+		}
+		idle.do("SELECT INBOX")
+		fmt.Fprint(idle.nc, "a IDLE\r\n")
+		if line := idle.line(); !strings.HasPrefix(line, "+") {
+			t.Fatal(line)
+		}
+		return idle, waiting
+	}
+	refused := func(password string) {
+		t.Helper()
+		if out := s.dial(t).do(`LOGIN anna "` + password + `"`); !strings.Contains(out, "a NO") {
+			t.Errorf("logged in: %s", out)
+		}
+	}
+	idle, waiting := open("a good password")
+	must(t, "another password\n", "account", "passwd", "anna", "--data", data, "--password-stdin")
+	idle.bye("password was changed")
+	waiting.bye("password was changed")
+	refused("a good password")
+	idle, waiting = open("another password")
+	must(t, "", "account", "disable", "anna", "--data", data)
+	idle.bye("disabled")
+	waiting.bye("disabled")
+	refused("another password")
+	must(t, "", "account", "enable", "anna", "--data", data)
+	idle, waiting = open("another password")
+	must(t, "", "account", "delete", "anna", "--data", data, "--yes")
+	idle.bye("deleted")
+	waiting.bye("deleted")
+	refused("another password")
+	if out := must(t, "", "account", "undelete", "--data", data); !strings.Contains(out, "anna") {
+		t.Errorf("deleted accounts: %s", out)
+	}
+	must(t, "", "account", "undelete", "anna", "--data", data)
+	c := s.dial(t)
+	if out := c.do(`LOGIN anna "another password"`) + c.do("STATUS INBOX (MESSAGES)"); !strings.Contains(out, "MESSAGES 1") {
+		t.Errorf("after the undelete: %s", out)
+	}
+	must(t, "", "account", "delete", "anna", "--data", data, "--yes", "--now")
+	c.bye("deleted")
+	wantCode(t, exitFailed, "no such deleted account", "account", "undelete", "anna", "--data", data)
+}

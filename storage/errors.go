@@ -26,6 +26,7 @@ var (
 	ErrReadOnly      = errors.New("the account is read-only after a failed check")
 	ErrExpunged      = errors.New("some of the messages are expunged")
 	ErrUnavailable   = errors.New("data not available at the moment")
+	ErrHeld          = errors.New("a legal hold forbids it")
 	ErrClosed        = errors.New("the store is closed")
 	ErrCorrupt       = errors.New("stored data fails its checksum")
 )

@@ -21,8 +21,10 @@ package storage
 //	                             5 setting: key, NUL, value (repeated)
 //	names        account name -> AccountID
 //	credentials  AccountID "/" kind -> what auth makes of a password; kind "password"
-//	deleted      AccountID    -> fields: 1 name, 2 time; its folder is, or at the next
-//	                             open becomes, accounts/<id>.deleted
+//	deleted      AccountID    -> fields: 1 name, 2 time, 3 its row in accounts, 4 an address's
+//	                             row (repeated), 5 credential: kind, NUL, value (repeated);
+//	                             its folder is, or at the next open becomes,
+//	                             accounts/<id>.deleted (deleted.go)
 //	settings     key          -> value, UTF-8
 //	secrets      name         -> certificates, keys
 //	notes        AccountID    -> fields: how far the account had come (notes.go); the bucket is

@@ -83,7 +83,7 @@ func (st *Store) checkFolders(accounts []AccountInfo) ([]string, error) {
 		delete(have, string(info.ID))
 	}
 	for name := range have {
-		if !strings.HasSuffix(name, deletedSuffix) && !strings.HasSuffix(name, ".new") && !strings.HasSuffix(name, makingSuffix) {
+		if !strings.HasSuffix(name, deletedSuffix) && !strings.HasSuffix(name, ".new") && !strings.HasSuffix(name, erasedSuffix) && !strings.HasSuffix(name, makingSuffix) {
 			findings = append(findings, fmt.Sprintf("folder %s/%s belongs to no account", accountsFolder, name))
 		}
 	}

@@ -3,39 +3,13 @@ package storage
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 )
-
-// DeleteAccount takes an account with its names and addresses away. Its mail
-// stays in accounts/<id>.deleted.
-func (st *Store) DeleteAccount(name string) error {
-	st.admin.Lock()
-	defer st.admin.Unlock()
-	var info AccountInfo
-	err := st.update(func(tx *bolt.Tx) (err error) {
-		if info, err = accountByName(tx, name); err != nil {
-			return err
-		}
-		return st.deleteRows(tx, info)
-	})
-	if err != nil {
-		return err
-	}
-	st.mu.Lock()
-	a := st.accounts[info.ID]
-	delete(st.accounts, info.ID)
-	st.mu.Unlock()
-	if a != nil {
-		if err := a.close(); err != nil {
-			st.log.Error("account_close_failed", slog.String("account", string(info.ID)), slog.String("error", err.Error()))
-		}
-	}
-	return st.moveDeleted(info.ID)
-}
 
 func (st *Store) deleteRows(tx *bolt.Tx, info AccountInfo) error {
 	addresses, err := addressesOf(tx, info.ID)
@@ -47,9 +21,11 @@ func (st *Store) deleteRows(tx *bolt.Tx, info AccountInfo) error {
 			return err
 		}
 	}
+	d := DeletedAccount{AccountInfo: info, Deleted: st.now(), rows: addresses}
 	var credentials [][]byte
-	err = eachSystem(tx, bucketCredentials, []byte(info.ID+"/"), func(k, _ []byte) error {
+	err = eachSystem(tx, bucketCredentials, []byte(info.ID+"/"), func(k, v []byte) error {
 		credentials = append(credentials, slices.Clone(k))
+		d.credentials = append(d.credentials, [2][]byte{slices.Clone(k[len(info.ID)+1:]), slices.Clone(v)})
 		return nil
 	})
 	if err != nil {
@@ -65,11 +41,10 @@ func (st *Store) deleteRows(tx *bolt.Tx, info AccountInfo) error {
 			return err
 		}
 	}
-	row := appendSystemField(nil, 1, []byte(info.Name))
 	return errors.Join(
 		tx.Bucket(bucketLogins).Delete([]byte(info.Name)),
 		tx.Bucket(bucketAccounts).Delete([]byte(info.ID)),
-		putSystem(tx, bucketDeleted, []byte(info.ID), appendSystemTime(row, 2, st.now())))
+		putSystem(tx, bucketDeleted, []byte(info.ID), d.encode()))
 }
 
 // moveDeleted puts a deleted account's folder out of the way.
@@ -96,6 +71,21 @@ func (st *Store) finishDeletions() error {
 	}
 	for _, id := range ids {
 		if err := st.moveDeleted(id); err != nil {
+			return err
+		}
+	}
+	return st.finishErasing()
+}
+
+// finishErasing removes the folders of accounts whose erasing a crash
+// interrupted, and their rows.
+func (st *Store) finishErasing() error {
+	half, err := filepath.Glob(filepath.Join(st.dir, accountsFolder, "*"+erasedSuffix))
+	if err != nil {
+		return err
+	}
+	for _, dir := range half {
+		if err := st.erase(AccountID(strings.TrimSuffix(filepath.Base(dir), erasedSuffix))); err != nil {
 			return err
 		}
 	}
