@@ -31,28 +31,28 @@ func enableRev2(s *session) {
 }
 
 var baseStatusItems = []statusItem{
-	{"MESSAGES", func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "MESSAGES", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
 		w.Number(box.Messages)
 		return nil
 	}},
-	{"RECENT", func(s *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "RECENT", write: func(s *session, box *storage.Mailbox, w *wire.Encoder) error {
 		n, err := s.recentIn(box)
 		w.Number(n)
 		return err
 	}},
-	{"UIDNEXT", func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "UIDNEXT", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
 		w.Number(uint32(box.UIDNext))
 		return nil
 	}},
-	{"UIDVALIDITY", func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "UIDVALIDITY", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
 		w.Number(box.UIDValidity)
 		return nil
 	}},
-	{"UNSEEN", func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "UNSEEN", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
 		w.Number(box.Unseen)
 		return nil
 	}},
-	{"DELETED", func(_ *session, box *storage.Mailbox, w *wire.Encoder) error { // RFC 9051 §6.3.11
+	{name: "DELETED", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error { // RFC 9051 §6.3.11
 		w.Number(box.Deleted)
 		return nil
 	}},
@@ -61,7 +61,7 @@ var baseStatusItems = []statusItem{
 // extStatusSize: STATUS (SIZE), also part of IMAP4rev2.
 var extStatusSize = extension{
 	name: "STATUS=SIZE", rfc: "RFC 8438", caps: []capability{{name: "STATUS=SIZE"}},
-	statusItems: []statusItem{{"SIZE", func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	statusItems: []statusItem{{name: "SIZE", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
 		w.Number64(box.Octets)
 		return nil
 	}}},

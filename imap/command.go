@@ -48,6 +48,11 @@ type request struct {
 	cmd *command
 	uid bool // UID form
 	s   *session
+	// numbers: sequence numbers are in the arguments of a UID form.
+	numbers bool
+	// before is what is done to the session before the command runs: parsers
+	// add to it what an argument switches on.
+	before []func(s *session)
 }
 
 // name is the command as the client gave it, for texts.
@@ -62,7 +67,7 @@ func (r *request) name() string {
 }
 
 // withholds reports whether expunges may not be told in the answer.
-func (r *request) withholds() bool { return r.cmd.flags&usesSeq != 0 && !r.uid }
+func (r *request) withholds() bool { return r.cmd.flags&usesSeq != 0 && (!r.uid || r.numbers) }
 
 // A runner is a parsed command. run writes its untagged data to s.w and
 // returns the tagged OK, or an error that errors.go turns into NO or BAD.

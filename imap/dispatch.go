@@ -68,6 +68,9 @@ func (s *session) command() (err error) {
 	if err != nil {
 		return s.reject(r, err)
 	}
+	for _, f := range r.before {
+		f(s)
+	}
 	rep, err := runner.run(s, r)
 	if derr := s.d.Err(); derr != nil && !isReply(err) {
 		// A command with a big literal reads the rest of its arguments as
@@ -141,6 +144,7 @@ func (s *session) finish(r *request, rep reply, err error) error {
 			// The command is done; what changed is told next time.
 			s.log.Error("imap_sync_failed", "command", r.name(), "error", serr)
 		}
+		s.tellHighestModSeq(&rep, err == nil)
 	}
 	if err != nil {
 		return s.answerError(r, err)

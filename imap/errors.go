@@ -26,6 +26,8 @@ const (
 	codeBadCharset    = "BADCHARSET"
 	codeCapability    = "CAPABILITY"
 	codeClosed        = "CLOSED"
+	codeHighestModSeq = "HIGHESTMODSEQ" // RFC 7162 §3.1.2.1
+	codeModified      = "MODIFIED"      // RFC 7162 §3.1.3
 	codeExpungeIssued = "EXPUNGEISSUED" // RFC 5530 §3, RFC 9051 §7.1
 	codeNotSaved      = "NOTSAVED"      // RFC 5182 §2.1
 	codeUseAttr       = "USEATTR"       // RFC 6154 §6

@@ -20,6 +20,10 @@ type extension struct {
 	enable   string
 	onEnable func(s *session)
 	fixed    bool // can't be switched off
+	// needs are the extensions without which it is switched off too.
+	needs []*extension
+	// onSelect writes untagged data of every SELECT and EXAMINE.
+	onSelect func(s *session)
 
 	commands       []*command
 	fetchItems     []fetchItem
@@ -46,6 +50,8 @@ type extSet uint64
 // A statusItem is one line of the table of STATUS items.
 type statusItem struct {
 	name string
+	// parse, if any, is called when a command asks for the item.
+	parse func(r *request)
 	// write writes the value; the name and the SP are written already.
 	write func(s *session, box *storage.Mailbox, w *wire.Encoder) error
 }
@@ -54,8 +60,6 @@ type statusItem struct {
 type selectParam struct {
 	name  string
 	parse func(d *wire.Decoder, r *request, c *selectCmd)
-	// write writes untagged data after the standard ones of SELECT; may be nil.
-	write func(s *session, c *selectCmd) error
 }
 
 // A listOption is a selection or return option of LIST (RFC 5258 §3).
@@ -98,6 +102,8 @@ func protocol() []*extension {
 		&extCreateSpecialUse,
 		&extBinary,
 		&extStatusSize,
+		&extCondStore,
+		&extQResync,
 	}
 }
 
@@ -181,6 +187,17 @@ names:
 			}
 		}
 		unknown = append(unknown, name)
+	}
+	for again := off != 0; again; {
+		again = false
+		for _, x := range t.extensions {
+			for _, needed := range x.needs {
+				if off&needed.bit != 0 && off&x.bit == 0 {
+					off |= x.bit
+					again = true
+				}
+			}
+		}
 	}
 	return off, unknown
 }

@@ -1,8 +1,11 @@
 package imap
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 
+	"nestbox/imap/view"
 	"nestbox/imap/wire"
 )
 
@@ -26,11 +29,14 @@ const (
 
 // A fetchCmd is a FETCH as it was parsed.
 type fetchCmd struct {
-	set   imap.NumSet
-	items []dataItem
-	needs needs
-	flags bool // FLAGS is among the items
-	seen  bool // some item sets \Seen
+	set     imap.NumSet
+	items   []dataItem
+	needs   needs
+	flags   bool           // FLAGS is among the items
+	seen    bool           // some item sets \Seen
+	changes *changesWanted // of modifiers, or nil
+	// narrow are what modifiers make of the messages to answer for, in order.
+	narrow []func(s *session, ranges view.Ranges) (view.Ranges, error)
 }
 
 // A dataItem is one data item of a command, with its arguments.
@@ -55,6 +61,11 @@ func (c *fetchCmd) add(item dataItem) {
 		}
 	}
 	c.items = append(c.items, item)
+}
+
+// has reports whether item is asked for.
+func (c *fetchCmd) has(item dataItem) bool {
+	return slices.ContainsFunc(c.items, func(i dataItem) bool { return i.label == item.label })
 }
 
 func parseFetch(d *wire.Decoder, r *request) runner {
@@ -128,6 +139,11 @@ func (c *fetchCmd) run(s *session, r *request) (reply, error) {
 	ranges, err := s.resolve(c.set)
 	if err != nil {
 		return reply{}, err
+	}
+	for _, narrow := range c.narrow {
+		if ranges, err = narrow(s, ranges); err != nil {
+			return reply{}, err
+		}
 	}
 	f := newFetcher(s, c)
 	defer f.free()

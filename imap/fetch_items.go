@@ -1,8 +1,6 @@
 package imap
 
 import (
-	"strconv"
-
 	"nestbox/imap/wire"
 )
 
@@ -18,7 +16,7 @@ type fetchItem struct {
 // RFC 9051 §6.4.5), for the clients of both.
 var baseFetchItems = []fetchItem{
 	plainItem(itemUID),
-	plainItem(dataItem{label: "FLAGS ", needs: needRow, write: writeFlagsItem}, func(c *fetchCmd) { c.flags = true }),
+	plainItem(itemFlags, func(c *fetchCmd) { c.flags = true }),
 	plainItem(dataItem{label: "INTERNALDATE ", needs: needRow, write: writeInternalDate}),
 	plainItem(dataItem{label: "RFC822.SIZE ", needs: needRow, write: writeSize}),
 	plainItem(dataItem{label: "ENVELOPE ", needs: needRow | needRecord, write: writeEnvelope}),
@@ -32,6 +30,8 @@ var baseFetchItems = []fetchItem{
 
 var (
 	itemUID       = dataItem{label: "UID ", write: writeUIDItem}
+	itemFlags     = dataItem{label: "FLAGS ", needs: needRow, write: writeFlagsItem}
+	itemModSeq    = dataItem{label: "MODSEQ ", needs: needRow, write: writeModSeqItem}
 	itemStructure = dataItem{label: "BODYSTRUCTURE ", needs: needRow | needRecord, write: writeStructure}
 	itemBody      = dataItem{label: "BODY ", needs: needRow | needRecord, write: writeBody}
 )
@@ -50,13 +50,14 @@ func plainItem(item dataItem, also ...func(c *fetchCmd)) fetchItem {
 }
 
 // appendStart appends "* 12 FETCH (".
-func (f *fetcher) appendStart(b []byte) []byte {
-	b = append(b, "* "...)
-	b = strconv.AppendUint(b, uint64(f.m.seq), 10)
-	return append(b, " FETCH ("...)
-}
+func (f *fetcher) appendStart(b []byte) []byte { return f.s.appendFetch(b, f.m.seq, f.m.row.UID) }
 
 func writeUIDItem(f *fetcher) { f.w.Number(uint32(f.m.row.UID)) }
+
+func writeModSeqItem(f *fetcher) {
+	f.s.sel.gaveModSeqs = true
+	f.w.Raw("(").Uint64(uint64(f.m.row.ModSeq)).Raw(")")
+}
 
 func writeFlagsItem(f *fetcher) {
 	recent := !f.rev2 && f.s.isRecent(f.m.row.UID)

@@ -306,16 +306,14 @@ func (f *fetcher) fail(err error) {
 
 func (f *fetcher) write() {
 	f.w.Append(f.appendStart)
-	flags := len(f.marked) > 0 && !f.c.flags && slices.Contains(f.marked, f.m.row.UID)
+	marked := len(f.marked) > 0 && slices.Contains(f.marked, f.m.row.UID)
 	for i := range f.c.items {
 		if i > 0 {
 			f.w.SP()
 		}
-		if flags && f.c.items[i].seen { // before the first item that set it
-			f.w.Raw("FLAGS ")
-			writeFlagsItem(f)
-			f.w.SP()
-			flags = false
+		if marked && f.c.items[i].seen { // before the first item that set it
+			f.writeMarked()
+			marked = false
 		}
 		f.w.Raw(f.c.items[i].label)
 		f.c.items[i].write(f)
@@ -326,9 +324,33 @@ func (f *fetcher) write() {
 	f.w.Raw(")").CRLF()
 }
 
+// writeMarked writes what the client must know of a message that became \Seen,
+// and didn't ask for.
+func (f *fetcher) writeMarked() {
+	if !f.c.flags {
+		f.w.Raw("FLAGS ")
+		writeFlagsItem(f)
+		f.w.SP()
+	}
+	if !f.s.modSeqs {
+		return
+	}
+	if !f.c.has(itemUID) { // RFC 7162 §3.2.4
+		f.w.Raw("UID ").Number(uint32(f.m.row.UID)).SP()
+	}
+	if !f.c.has(itemModSeq) {
+		f.s.writeModSeq(f.m.row.ModSeq)
+		f.w.SP()
+	}
+}
+
 // respondFlags tells of \Seen on a message that then turned out unreadable.
 func (f *fetcher) respondFlags(row *storage.Row) {
 	f.w.Append(f.appendStart).Raw("UID ").Number(uint32(row.UID)).Raw(" FLAGS ")
 	writeFlagsItem(f)
+	if f.s.modSeqs {
+		f.w.SP()
+		f.s.writeModSeq(row.ModSeq)
+	}
 	f.w.Raw(")").CRLF()
 }

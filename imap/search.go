@@ -18,6 +18,7 @@ type searchCmd struct {
 	slots    int // of program
 	extended bool
 	returns  returnSet
+	modSeq   bool
 	charset  error // NO [BADCHARSET]
 }
 
@@ -26,6 +27,8 @@ type searchParser struct {
 	r     *request
 	keys  int // read so far
 	slots int // given out
+	// modSeq: the highest MODSEQ of the result is part of it.
+	modSeq bool
 	// decode turns a string from the command's charset into UTF-8.
 	decode func(s string) (string, bool)
 }
@@ -40,7 +43,7 @@ func parseSearch(d *wire.Decoder, r *request) runner {
 		d.SP()
 	}
 	c.program, c.charset = p.program(d)
-	c.slots = p.slots
+	c.slots, c.modSeq = p.slots, p.modSeq
 	d.End()
 	return c
 }
@@ -76,6 +79,7 @@ func (p *searchParser) key(d *wire.Decoder) criterion {
 		}
 		return and(all...)
 	case b >= '0' && b <= '9', b == '*', b == '$':
+		p.r.numbers = p.r.numbers || b != '$' // RFC 7162 §3.2.10.2
 		return inSet(d.NumSet(false))
 	}
 	name := d.Word()
@@ -127,7 +131,7 @@ func (c *searchCmd) run(s *session, r *request) (reply, error) {
 }
 
 func (c *searchCmd) find(s *session, r *request, returns returnSet) (*found, error) {
-	res := &found{returns: returns, uid: r.uid, view: s.sel.view}
+	res := &found{returns: returns, uid: r.uid, view: s.sel.view, modSeq: c.modSeq}
 	if c.charset != nil {
 		return res, c.charset
 	}

@@ -76,6 +76,9 @@ type found struct {
 	count    uint32
 	min, max imap.UID
 	saved    view.Ranges
+	// highest MODSEQ of the matches, answered if modSeq is set.
+	highest storage.ModSeq
+	modSeq  bool
 }
 
 // A numRange is numbers from lo to hi, as they are answered.
@@ -156,6 +159,7 @@ func (res *found) add(row *storage.Row) bool {
 		res.min = row.UID
 	}
 	res.max = row.UID
+	res.highest = max(res.highest, row.ModSeq)
 	if res.returns&returnSave != 0 {
 		if n := len(res.saved); n > 0 && res.saved[n-1].Hi+1 == row.UID {
 			res.saved[n-1].Hi = row.UID
@@ -200,6 +204,9 @@ func (res *found) writeSearch(w *wire.Encoder) {
 			lo = hi + 1
 		}
 	}
+	if res.modSeq && res.count > 0 { // RFC 7162 §3.1.6
+		w.Raw(" (MODSEQ ").Uint64(uint64(res.highest)).Raw(")")
+	}
 	w.CRLF()
 }
 
@@ -233,6 +240,9 @@ func (res *found) writeESearch(w *wire.Encoder, r *request) {
 				return b
 			})
 		}
+	}
+	if res.modSeq && res.count > 0 { // RFC 4731 §3.2
+		w.Raw(" MODSEQ ").Uint64(uint64(res.highest))
 	}
 	w.CRLF()
 }

@@ -19,7 +19,8 @@ var (
 type selectCmd struct {
 	name     string
 	readOnly bool
-	params   []selectParam
+	// follow are what parameters write after the standard untagged data.
+	follow []func(s *session) error
 }
 
 func parseSelect(d *wire.Decoder, r *request) runner {
@@ -33,10 +34,7 @@ func parseSelect(d *wire.Decoder, r *request) runner {
 				d.Fail("a parameter of " + r.cmd.name)
 				return
 			}
-			if p.parse != nil {
-				p.parse(d, r, c)
-			}
-			c.params = append(c.params, p)
+			p.parse(d, r, c)
 		})
 	}
 	d.End()
@@ -69,6 +67,7 @@ func (c *selectCmd) run(s *session, _ *request) (reply, error) {
 		s.unselect()
 		return reply{}, err
 	}
+	sel.gaveModSeqs = false // the client has HIGHESTMODSEQ
 	if c.readOnly {
 		return reply{code: codeReadOnly}, nil
 	}
@@ -96,11 +95,14 @@ func (s *session) describe(c *selectCmd) error {
 	if s.rev2() {
 		s.writeName(c.name, sel.box.Name) // RFC 9051 §6.3.2
 	}
-	for _, p := range c.params {
-		if p.write != nil {
-			if err := p.write(s, c); err != nil {
-				return err
-			}
+	for _, x := range s.srv.tables.extensions {
+		if x.onSelect != nil && s.has(x) {
+			x.onSelect(s)
+		}
+	}
+	for _, follow := range c.follow {
+		if err := follow(s); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -139,8 +141,10 @@ func (s *session) firstUnseen() (view.Seq, error) {
 	}
 	b := s.batch()
 	cur := sel.view.Cursor(view.Ranges{{Lo: max(sel.box.FirstUnseen, 1), Hi: sel.view.Last()}})
+	room := b.uids[:0:1] // at first, no more than what is nearly always right
 	for range unseenReads {
-		uids := cur.Next(b.uids[:0])
+		uids := cur.Next(room)
+		room = b.uids[:0]
 		if len(uids) == 0 {
 			return 0, nil
 		}

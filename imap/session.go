@@ -28,6 +28,11 @@ type session struct {
 	isRev2  bool             // IMAP4rev2 is among them
 	bad     int              // bad commands before login
 
+	// How changes are told: what the client enabled.
+	modSeqs  bool // FETCH responses that it didn't ask for have UID and MODSEQ
+	vanished bool // VANISHED instead of EXPUNGE
+	resyncs  bool // it goes on from the last MODSEQ when it comes back
+
 	sel *selection // nil: nothing selected
 
 	idle *request // the IDLE that runs, or nil
@@ -52,7 +57,9 @@ type selection struct {
 	skip []storage.ModSeq
 	// keywords is how many of box.Keywords the client has been told.
 	keywords int
-	stop     func() // ends the watch
+	// gaveModSeqs: the client was given MODSEQs since its last tagged response.
+	gaveModSeqs bool
+	stop        func() // ends the watch
 }
 
 func (s *session) state() state {

@@ -38,6 +38,9 @@ func parseStatusItems(d *wire.Decoder, r *request) (items []statusItem) {
 			}
 		}
 		items = append(items, item)
+		if item.parse != nil {
+			item.parse(r)
+		}
 	})
 	if len(items) == 0 {
 		d.Fail("at least one STATUS item")

@@ -21,6 +21,9 @@ type storeCmd struct {
 	mode   storage.StoreMode
 	silent bool
 	flags  []imap.Flag
+	// unchangedSince: messages changed later are left alone (RFC 7162 §3.1.3).
+	unchangedSince storage.ModSeq
+	conditional    bool
 }
 
 // A storeModifier is one line of the table of STORE modifiers (RFC 4466 §2.5).
@@ -81,8 +84,9 @@ func (c *storeCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	req := storage.StoreRequest{Mode: c.mode, Flags: flags}
+	req := storage.StoreRequest{Mode: c.mode, Flags: flags, UnchangedSince: c.unchangedSince, HasUnchangedSince: c.conditional}
 	missing := 0
+	var modified []imap.UID
 	cursor := s.sel.view.Cursor(ranges)
 	room := make([]imap.UID, 0, min(storeSlice, s.sel.view.Count(ranges)))
 	for req.UIDs = cursor.Next(room); len(req.UIDs) > 0; req.UIDs = cursor.Next(room) {
@@ -95,15 +99,34 @@ func (c *storeCmd) run(s *session, r *request) (reply, error) {
 		}
 		s.told(res.ModSeq)
 		c.answer(s, r, &res)
-		missing += len(req.UIDs) - len(res.Changed)
+		missing += len(req.UIDs) - len(res.Changed) - len(res.Modified)
+		modified = append(modified, res.Modified...)
 		if err := s.w.Err(); err != nil {
 			return reply{}, err
 		}
 	}
+	code := s.modifiedCode(r, modified)
 	if missing > 0 && !r.uid && !c.silent { // RFC 2180 §4.2
-		return reply{}, no(codeExpungeIssued, "%d of the messages are no longer there", missing)
+		if code == "" {
+			code = codeExpungeIssued
+		}
+		return reply{}, no(imap.ResponseCode(code), "%d of the messages are no longer there", missing)
 	}
-	return reply{}, nil
+	return reply{code: code}, nil
+}
+
+// modifiedCode is the response code MODIFIED, or "" (RFC 7162 §3.1.3). What
+// became of these messages, sync tells.
+func (s *session) modifiedCode(r *request, modified []imap.UID) string {
+	if len(modified) == 0 {
+		return ""
+	}
+	if !r.uid {
+		for i, uid := range modified {
+			modified[i] = imap.UID(s.sel.view.Seq(uid))
+		}
+	}
+	return string(wire.AppendUIDSet([]byte(codeModified+" "), modified))
 }
 
 // permanentFlags is flags without those that no mailbox keeps: a flag outside
@@ -125,17 +148,23 @@ func permanentFlags(flags []imap.Flag) ([]imap.Flag, error) {
 // maxKeyword bounds the length of a keyword.
 const maxKeyword = 100
 
-// answer writes the flags as they are now. A silent STORE is answered only for
-// messages of which another session changed the flags since this client was
-// told: it could not know the outcome (RFC 9051 §6.4.6).
+// answer writes the flags as they are now. A silent STORE is answered with them
+// only for messages of which another session changed the flags since this client
+// was told: it could not know the outcome (RFC 9051 §6.4.6). A client that keeps
+// MODSEQs gets the new one always.
 func (c *storeCmd) answer(s *session, r *request, res *storage.StoreResult) {
 	s.announceKeywords(&res.Mailbox)
 	for _, ch := range res.Changed {
-		if c.silent && ch.Was <= s.sel.view.Head() {
-			continue
-		}
-		if seq := s.sel.view.Seq(ch.UID); seq != 0 {
+		seq := s.sel.view.Seq(ch.UID)
+		switch {
+		case seq == 0:
+		case !c.silent || ch.Was > s.sel.view.Head():
 			s.writeFlags(&res.Mailbox, seq, ch, r.uid)
+		case s.modSeqs && (c.conditional || ch.Was != ch.ModSeq):
+			s.beginFetch(seq, ch.UID)
+			s.w.Raw("UID ").Number(uint32(ch.UID)).SP()
+			s.writeModSeq(ch.ModSeq)
+			s.w.Raw(")").CRLF()
 		}
 	}
 }

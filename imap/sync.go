@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/emersion/go-imap/v2"
@@ -140,8 +141,12 @@ func (s *session) reportExpunged(gone []imap.UID) {
 	v := s.sel.view
 	slices.Sort(gone)
 	gone = slices.Compact(gone)
-	for _, uid := range slices.Backward(gone) {
-		s.w.Raw("* ").Number(uint32(v.Seq(uid))).Raw(" EXPUNGE").CRLF()
+	if s.vanished {
+		s.writeVanished(view.RangesOf(gone), false)
+	} else {
+		for _, uid := range slices.Backward(gone) {
+			s.w.Raw("* ").Number(uint32(v.Seq(uid))).Raw(" EXPUNGE").CRLF()
+		}
 	}
 	v.Remove(gone)
 	s.sel.recent = s.sel.recent.Without(gone)
@@ -171,13 +176,65 @@ func (s *session) compare(box *storage.Mailbox) error {
 
 // writeFlags writes an unasked-for FETCH.
 func (s *session) writeFlags(box *storage.Mailbox, seq view.Seq, c storage.Change, withUID bool) {
-	s.w.Raw("* ").Number(uint32(seq)).Raw(" FETCH (")
-	if withUID {
+	s.beginFetch(seq, c.UID)
+	if withUID || s.modSeqs {
 		s.w.Raw("UID ").Number(uint32(c.UID)).SP()
 	}
 	s.w.Raw("FLAGS ").Append(func(b []byte) []byte {
 		return box.AppendFlags(b, c.Flags, s.isRecent(c.UID))
-	}).Raw(")").CRLF()
+	})
+	if s.modSeqs {
+		s.w.SP()
+		s.writeModSeq(c.ModSeq)
+	}
+	s.w.Raw(")").CRLF()
+}
+
+// beginFetch writes "* 12 FETCH (".
+func (s *session) beginFetch(seq view.Seq, uid imap.UID) {
+	s.w.Append(func(b []byte) []byte { return s.appendFetch(b, seq, uid) })
+}
+
+func (s *session) appendFetch(b []byte, seq view.Seq, _ imap.UID) []byte {
+	b = strconv.AppendUint(append(b, "* "...), uint64(seq), 10)
+	return append(b, " FETCH ("...)
+}
+
+// writeModSeq writes the MODSEQ of a message (RFC 7162 §3.1.4.2).
+func (s *session) writeModSeq(m storage.ModSeq) {
+	s.sel.gaveModSeqs = true
+	s.w.Raw("MODSEQ (").Uint64(uint64(m)).Raw(")")
+}
+
+// maxVanished bounds the ranges of one VANISHED: clients have limits of a line.
+const maxVanished = 500
+
+// writeVanished tells of expunged messages by their UIDs (RFC 7162 §3.2.10).
+func (s *session) writeVanished(gone view.Ranges, earlier bool) {
+	for part := range slices.Chunk(gone, maxVanished) {
+		s.w.Raw("* VANISHED ")
+		if earlier {
+			s.w.Raw("(EARLIER) ")
+		}
+		s.w.NumSet(part.Append(nil)).CRLF()
+		s.sel.gaveModSeqs = true
+	}
+}
+
+// tellHighestModSeq ends a command that gave MODSEQs, for a client that resumes
+// from what it was told last: up to n it has been told all. It goes with the
+// tagged OK, if that has no other code (RFC 7162 §3.2, §6).
+func (s *session) tellHighestModSeq(rep *reply, ok bool) {
+	if s.sel == nil || !s.resyncs || !s.sel.gaveModSeqs {
+		return
+	}
+	s.sel.gaveModSeqs = false
+	code := codeHighestModSeq + " " + strconv.FormatUint(uint64(s.sel.view.Expunged()), 10)
+	if ok && rep.code == "" {
+		rep.code = code
+		return
+	}
+	s.status("", imap.StatusResponseTypeOK, code, "all changes up to it are told")
 }
 
 // arrivals adds the messages up to box.UIDNext to the view and tells of them.

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -38,10 +39,12 @@ type Account struct {
 	f     *files // nil while closed
 	users int
 	uses  uint64 // how often users came
-	shut  bool
-	stray bool // f is to be closed when nobody uses it
-	rest  *time.Timer
-	left  left // how the files were when they were closed
+	// rowsRead counts the message rows that readers got.
+	rowsRead atomic.Uint64
+	shut     bool
+	stray    bool // f is to be closed when nobody uses it
+	rest     *time.Timer
+	left     left // how the files were when they were closed
 
 	writer writer
 	watch  watchers

@@ -70,6 +70,7 @@ func (f *files) rowsFrom(tx *bolt.Tx, space Space, uids []imap.UID, fn func(Row)
 			return err
 		}
 		f.overlay.apply(space, &r)
+		f.a.rowsRead.Add(1)
 		fn(r)
 	}
 	return nil
@@ -94,6 +95,10 @@ func (a *Account) Rows(space Space, uids []imap.UID, dst []Row) ([]Row, error) {
 	})
 	return dst, err
 }
+
+// RowsRead is how many message rows were read since the account was opened: what
+// a command costs, for tests and metrics.
+func (a *Account) RowsRead() uint64 { return a.rowsRead.Load() }
 
 // Mailbox is the mailbox's row, or ErrNoMailbox when it is deleted.
 func (a *Account) Mailbox(id MailboxID) (m Mailbox, err error) {
@@ -275,6 +280,7 @@ func (f *files) fillFlags(tx *bolt.Tx, space Space, log []Change) ([]Change, err
 				return out, err
 			}
 			f.overlay.apply(space, &r)
+			f.a.rowsRead.Add(1)
 			if r.ModSeq != c.ModSeq {
 				continue
 			}

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
+
+	"nestbox/storage"
 )
 
 // A Range is the UIDs from Lo to Hi. Not each of them need exist.
@@ -197,6 +199,27 @@ func (v *View) UIDs(rs Ranges) []imap.UID {
 	}
 	c := Cursor{v: *v, ranges: rs}
 	return c.Next(make([]imap.UID, 0, n))
+}
+
+// Gaps are the UIDs of rs that the view doesn't hold.
+func (v *View) Gaps(rs Ranges) Ranges {
+	var out Ranges
+	for _, r := range rs {
+		lo := r.Lo
+		for i, _ := v.find(lo); i < len(v.blocks) && v.blocks[i].First() <= r.Hi; i++ {
+			var held [storage.BlockUIDs]imap.UID
+			for _, uid := range v.blocks[i].Append(held[:0], r.Lo, r.Hi) {
+				if uid > lo {
+					out = append(out, Range{lo, uid - 1})
+				}
+				lo = uid + 1
+			}
+		}
+		if lo != 0 && lo <= r.Hi {
+			out = append(out, Range{lo, r.Hi})
+		}
+	}
+	return out
 }
 
 // rank counts the messages up to uid.
