@@ -18,7 +18,8 @@ import (
 
 // search.db, derived from the blobs: a damaged or foreign one is made anew.
 //
-//	meta        "format" u16 (signatureFormat), "account", "normal" u16: mail.NormalVersion
+//	meta        "format", "min_reader" u16 (signatureFormat), "account", "normal" u16:
+//	            mail.NormalVersion, "token" u64 (indextoken.go)
 //	signatures  block u64 (BlobID/256) -> bucket of
 //	              row u8   -> chunk (chunk.go) of slices 64*row to 64*row+63
 //	              "blobs"  -> 32 octets: which of the blobs have a signature
@@ -42,6 +43,7 @@ type searchIndex struct {
 	files   *files       // with which it is open, or was
 	closed  bool         // together with them
 	damaged bool         // to be made anew
+	token   uint64       // of the file
 
 	busy  sync.Mutex // of who builds
 	built *files     // what is known below was learned with
@@ -98,7 +100,11 @@ func (x *searchIndex) open(f *files) error {
 		return nil
 	}
 	x.damaged = false
-	db, err := x.load()
+	known, err := x.known(f)
+	if err != nil {
+		return err
+	}
+	db, err := x.load(known)
 	if err == nil && db != nil {
 		x.db = db
 		return nil
@@ -106,11 +112,12 @@ func (x *searchIndex) open(f *files) error {
 	if err != nil && !errors.Is(err, ErrCorrupt) && !damagedFile(err) {
 		return mapError(err)
 	}
-	return mapError(x.create())
+	return mapError(x.create(known.now))
 }
 
-// load opens the file that is there; nil if it is not ours.
-func (x *searchIndex) load() (*boltFile, error) {
+// load opens the file that is there; nil if it is not ours, or of another time
+// than mail.db.
+func (x *searchIndex) load(known indexTokens) (*boltFile, error) {
 	bo := boltOptions(&x.a.st.opts)
 	bo.InitialMmapSize = 0
 	db, err := openMap(x.path(), bo)
@@ -122,6 +129,10 @@ func (x *searchIndex) load() (*boltFile, error) {
 		meta := tx.Bucket(bucketMeta)
 		fits = meta != nil && tx.Bucket(bucketSignatures) != nil && getUint16(meta, "format") == signatureFormat &&
 			getUint16(meta, "normal") == mail.NormalVersion && string(meta.Get([]byte("account"))) == string(x.a.id)
+		if fits {
+			x.token = getUint64(meta, "token")
+			fits = x.token == known.now || x.token == known.before
+		}
 		return nil
 	})
 	if err != nil || !fits {
@@ -140,7 +151,7 @@ func damagedFile(err error) bool {
 
 // create makes an empty search.db. It needs no care: a half made one is made
 // again. The lock is held.
-func (x *searchIndex) create() error {
+func (x *searchIndex) create(token uint64) error {
 	if err := os.RemoveAll(x.path()); err != nil {
 		return err
 	}
@@ -161,13 +172,15 @@ func (x *searchIndex) create() error {
 		}
 		return errors.Join(
 			meta.Put([]byte("format"), binary.LittleEndian.AppendUint16(nil, signatureFormat)),
+			meta.Put([]byte("min_reader"), binary.LittleEndian.AppendUint16(nil, signatureFormat)),
 			meta.Put([]byte("account"), []byte(x.a.id)),
+			putUint64(meta, "token", token),
 			meta.Put([]byte("normal"), binary.LittleEndian.AppendUint16(nil, mail.NormalVersion)))
 	})
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	x.db = db
+	x.db, x.token = db, token
 	return nil
 }
 
@@ -333,8 +346,15 @@ func (x *searchIndex) add(f *files, s *signatureBlock) error {
 
 // write stores a complete block.
 func (x *searchIndex) write(f *files, s *signatureBlock) error {
+	token, err := x.announce(f)
+	if err != nil {
+		return err
+	}
 	return x.use(f, func(db *boltFile) error {
 		return db.Update(func(tx *bolt.Tx) error {
+			if err := x.put(tx, token); err != nil {
+				return err
+			}
 			all := tx.Bucket(bucketSignatures)
 			all.FillPercent = fillAppend
 			key := binary.BigEndian.AppendUint64(nil, s.number)

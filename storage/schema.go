@@ -44,6 +44,7 @@ package storage
 //	                           they end, and the checksum of the last (journal.go)
 //	         "secret"    32 random bytes, key of EMAILID
 //	         "volumes"   u16 volume, u64 counter last seen, repeated
+//	         "search"    u64, u64  which search.db is its (indextoken.go)
 //	         "bodies"    u64   octets in heads and chunks
 //	         "kept"      u64 messages, u64 octets: expunged and restorable
 //	         "profile"   the account's name, addresses and settings, copied from
