@@ -1,6 +1,10 @@
 # What people run by hand. .ci/run is the whole; `go run . serve` and
 # `go test ./...` need no make.
 
+# A failing test fails its pipe.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 .PHONY: build test docs fuzz bench bench-quick oracle torture crash power corpus release ci
 
 build:

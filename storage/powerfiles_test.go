@@ -318,7 +318,7 @@ func (p powerTask) work() error {
 	errs := make([]error, 4)
 	var running sync.WaitGroup
 	for i := range 3 {
-		w := &powerWorker{number: i, a: a, note: note(i), random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: powerState{}}
+		w := &powerWorker{number: i, a: a, note: note(i), random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: powerState{}, kept: powerState{}}
 		w.after = append(w.after, w.now.text())
 		workers = append(workers, w)
 		running.Go(func() { errs[i] = w.work() })

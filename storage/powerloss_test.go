@@ -136,7 +136,7 @@ func recordWork(t *testing.T, random *rand.Rand) (r *recorder, clean string, wor
 	errs := make([]error, 3)
 	var running sync.WaitGroup
 	for i := range errs {
-		w := &powerWorker{number: i, a: a, note: func(k eventKind) { r.note(event{kind: k, worker: i}) }, random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: powerState{}}
+		w := &powerWorker{number: i, a: a, note: func(k eventKind) { r.note(event{kind: k, worker: i}) }, random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: powerState{}, kept: powerState{}}
 		w.after = append(w.after, w.now.text())
 		workers = append(workers, w)
 		running.Go(func() { errs[i] = w.work() })

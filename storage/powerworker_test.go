@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -102,7 +103,8 @@ type powerWorker struct {
 	note   func(eventKind) // tells that a step begins, or is done
 	random *rand.Rand
 	now    powerState
-	after  []string // the state after each step begun
+	kept   powerState // what was expunged, and can be restored
+	after  []string   // the state after each step begun
 	serial int
 }
 
@@ -150,10 +152,12 @@ func (w *powerWorker) step(number int) (what string, do func() error) {
 		return w.copy(from, to, true)
 	case dice < 88:
 		return w.expunge(from)
-	case dice < 91:
+	case dice < 90:
 		return "fold", w.a.fold
-	case dice < 94:
+	case dice < 92:
 		return "rest", w.rest
+	case dice < 95 && len(w.kept[from]) > 0:
+		return w.restore(from)
 	}
 	return w.names()
 }
@@ -296,12 +300,39 @@ func (w *powerWorker) expunge(name string) (string, func() error) {
 	for uid, m := range w.now[name] {
 		if slices.Contains(strings.Fields(m.flags), string(imap.FlagDeleted)) {
 			delete(w.now[name], uid)
+			m.flags = strings.TrimSpace(strings.ReplaceAll(m.flags, string(imap.FlagDeleted), ""))
+			m.flags = strings.Join(strings.Fields(m.flags), " ")
+			if w.kept[name] == nil {
+				w.kept[name] = map[imap.UID]powerMessage{}
+			}
+			w.kept[name][uid] = m
 		}
 	}
 	return "expunge", func() error {
 		m, err := w.a.MailboxByName(name)
 		if err == nil {
 			_, err = w.a.Expunge(m.ID, nil)
+		}
+		return err
+	}
+}
+
+// restore brings back all that was expunged in a mailbox.
+func (w *powerWorker) restore(name string) (string, func() error) {
+	next, err := w.nextUID(name)
+	for _, uid := range w.kept.uids(name) {
+		w.now[name][next] = w.kept[name][uid]
+		next++
+	}
+	n := int64(len(w.kept[name]))
+	delete(w.kept, name)
+	return "restore", func() error {
+		if err != nil {
+			return err
+		}
+		res, err := w.a.RestoreKept(context.Background(), KeptFilter{Mailbox: name})
+		if err == nil && res.Messages != n {
+			err = fmt.Errorf("%d messages restored, not %d", res.Messages, n)
 		}
 		return err
 	}

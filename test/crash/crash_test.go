@@ -92,6 +92,9 @@ func runStretch(t *testing.T, random *rand.Rand, n int, tapped bool, h *hits) (c
 	}
 	for i := range n {
 		p := choose(random)
+		for *only != "" && p.name != *only {
+			p = choose(random)
+		}
 		where, err := s.kill(server, p)
 		if err == nil {
 			err = s.afterKill(p, &where)

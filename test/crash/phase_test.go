@@ -40,6 +40,8 @@ var phases = []phase{
 	{name: "bulk move", weight: 1, calls: 60, at: command("bulk move")},
 	{name: "bulk flags", weight: 1, calls: 60, at: command("bulk flags")},
 	{name: "bulk expunge", weight: 1, calls: 60, at: command("bulk expunge")},
+	{name: "expunge to restore", weight: 1, calls: 30, at: command("expunge to restore")},
+	{name: "undelete", weight: 2, calls: 30, at: command("undelete"), load: (*scene).restoreLoad},
 	{name: "flag journal", weight: 1, calls: 60, at: file("flags.journal*")},
 	{name: "new flag journal", weight: 1, calls: 4, at: file("flags.journal.new")},
 	{name: "body volume", weight: 2, calls: 60, at: file("body-????.db")},

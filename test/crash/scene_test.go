@@ -30,6 +30,7 @@ type scene struct {
 	workers   map[string][]*worker // by account
 	appenders []*appender          // all in one mailbox of accounts[0]
 	bulk      *bulk                // in accounts[1]
+	keeper    *keeper              // in accounts[0]
 	visitors  int                  // accounts made by the administrator
 
 	names   map[string]string // of accounts, by the name of their folder
@@ -73,6 +74,7 @@ func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
 		a.account, a.board = accounts[0], &s.board
 		s.appenders = append(s.appenders, a)
 	}
+	s.keeper = newKeeper(accounts[0], &s.board, s.random.Uint64())
 	if err := s.findNames(); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func (s *scene) prepare(server *rig.Server) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	return errors.Join(c.Recreate(shared), s.bulk.prepare(d), c.Close(), d.Close())
+	return errors.Join(c.Recreate(shared), c.Recreate(s.keeper.mailbox()), s.bulk.prepare(d), c.Close(), d.Close())
 }
 
 // A round is the life of one server, up to the kill.
@@ -139,7 +141,7 @@ type job struct {
 // begin connects all clients and lets them work.
 func (s *scene) begin(r *round) error {
 	r.stop = make(chan struct{})
-	r.jobs = []*job{{account: accounts[1], work: s.bulk.work}}
+	r.jobs = []*job{{account: accounts[1], work: s.bulk.work}, {account: accounts[0], work: s.keeper.work}}
 	for account, workers := range s.workers {
 		for _, w := range workers {
 			r.jobs = append(r.jobs, &job{account: account, work: w.work})
@@ -260,12 +262,8 @@ func (s *scene) adminLoad(r *round) error {
 	if err := s.begin(r); err != nil {
 		return s.unlessKilled(r, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := r.alive()
 	defer cancel()
-	go func() {
-		<-r.server.Done()
-		cancel()
-	}()
 	for ctx.Err() == nil {
 		s.visitors++
 		name := fmt.Sprintf("visitor%d", s.visitors)
@@ -274,6 +272,19 @@ func (s *scene) adminLoad(r *round) error {
 		_, _ = s.n.Run(ctx, "", "account", "delete", name)
 	}
 	return nil
+}
+
+// alive ends with the server.
+func (r *round) alive() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-r.server.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // startAndKill starts the server and kills it on its way.
@@ -312,7 +323,7 @@ func (s *scene) settle(server *rig.Server, whole bool) error {
 			errs = append(errs, w.settle(c, whole))
 		}
 		if i == 0 {
-			errs = append(errs, settleAppenders(c, shared, s.appenders))
+			errs = append(errs, settleAppenders(c, shared, s.appenders), s.settleKeeper(c))
 		} else {
 			errs = append(errs, s.bulk.settle(c))
 		}
