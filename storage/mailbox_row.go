@@ -28,6 +28,7 @@ const (
 	tagKeyword    // repeated, in the order of bits
 	tagKeptDays
 	tagHold
+	tagRecovered
 )
 
 func appendField(b []byte, tag byte, value []byte) []byte {
@@ -86,6 +87,7 @@ func encodeMailbox(m *Mailbox) []byte {
 		{tagRecentUID, uint64(m.RecentUID)},
 		{tagKeptDays, uint64(m.KeptDays)},
 		{tagHold, bit(m.Hold)},
+		{tagRecovered, bit(m.Recovered)},
 	} {
 		b = appendNumber(b, f.tag, f.n)
 	}
@@ -113,7 +115,7 @@ func decodeMailbox(id, v []byte) (Mailbox, error) {
 			m.Keywords = append(m.Keywords, string(value))
 			return nil
 		}
-		if tag > tagHold {
+		if tag > tagRecovered {
 			return nil
 		}
 		n, k := binary.Uvarint(value)
@@ -159,5 +161,7 @@ func (m *Mailbox) setNumber(tag byte, n uint64) {
 		m.KeptDays = uint32(n)
 	case tagHold:
 		m.Hold = n != 0
+	case tagRecovered:
+		m.Recovered = n != 0
 	}
 }

@@ -97,6 +97,8 @@ type Mailbox struct {
 	// kept; 0 for as long as the account's. With Hold they are kept for ever.
 	KeptDays uint32
 	Hold     bool
+	// Recovered marks the mailbox that gets messages without an owner (recovered.go).
+	Recovered bool
 	// Keywords in the order of their bits in Flags.
 	Keywords []string
 }

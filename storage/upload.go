@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"hash"
@@ -227,10 +226,8 @@ func (u *Upload) finish() error {
 	if err != nil {
 		return err
 	}
-	mac := hmac.New(sha256.New, f.secret)
+	u.email = emailOf(f.secret, u.hash.Sum(nil))
 	f.release()
-	mac.Write(u.hash.Sum(nil))
-	copy(u.email[:], mac.Sum(nil))
 	u.record = u.parser.Finish()
 	u.stage = slices.Clip(u.stage)
 	if stagedNow.Load() > stagedAll {
