@@ -177,8 +177,7 @@ func parseModSeqKey(d *wire.Decoder, p *searchParser) criterion {
 	from := storage.ModSeq(d.Number64())
 	p.modSeq = true
 	p.r.before = append(p.r.before, startModSeqs)
-	return criterion{op: opTest, needs: needRow, slot: noSlot,
-		test: func(_ *searcher, m *searched) bool { return m.row.ModSeq >= from }}
+	return rowKey(func(row *storage.Row) bool { return row.ModSeq >= from })
 }
 
 func validEntry(name string) bool {

@@ -24,6 +24,8 @@ type extension struct {
 	needs []*extension
 	// onSelect writes untagged data of every SELECT and EXAMINE.
 	onSelect func(s *session)
+	// onCreate gives the response code of a successful CREATE.
+	onCreate func(box *storage.Mailbox) string
 
 	commands       []*command
 	fetchItems     []fetchItem
@@ -104,6 +106,9 @@ func protocol() []*extension {
 		&extStatusSize,
 		&extCondStore,
 		&extQResync,
+		&extObjectID,
+		&extSaveDate,
+		&extWithin,
 	}
 }
 

@@ -74,6 +74,11 @@ func (c *createCmd) run(s *session, _ *request) (reply, error) {
 	}
 	s.log.Debug("imap_mailbox_created", "mailbox", box.ID.String())
 	s.tellNormalized(name, box.Name)
+	for _, x := range s.srv.tables.extensions {
+		if x.onCreate != nil && s.has(x) {
+			return reply{code: x.onCreate(&box)}, nil
+		}
+	}
 	return reply{}, nil
 }
 

@@ -110,6 +110,12 @@ func dateKey(compare func(day, key int64) bool) parseKey {
 	}
 }
 
+// rowKey is the criterion of a test of the message's row.
+func rowKey(test func(row *storage.Row) bool) criterion {
+	return criterion{op: opTest, needs: needRow, slot: noSlot,
+		test: func(_ *searcher, m *searched) bool { return test(m.row) }}
+}
+
 // sentKey compares the day of the Date header field as it is written there. A
 // message without one matches none of these keys.
 func sentKey(compare func(day, key int64) bool) parseKey {
