@@ -74,7 +74,7 @@ func (e *env) openAPI(ctx context.Context, cfg *config.Config) (admin.API, error
 	owner := dataOwner(cfg.Data)
 	if owner == "" {
 		setMemoryLimit(memoryLimit(cfg.Profile), e.getenv)
-		api, err := admin.OpenLocal(cfg.Data, storage.Options{MaxMessage: int64(cfg.MaxMessage), Version: Version, Built: built(), Fixed: cfg.Fixed})
+		api, err := admin.OpenLocal(cfg.Data, storageOptions(cfg))
 		if err == nil {
 			return api, nil
 		}

@@ -92,3 +92,11 @@ func hasID(dir string) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// storageOptions are what the configuration says of the data folder.
+func storageOptions(cfg *config.Config) storage.Options {
+	return storage.Options{
+		MaxMessage: int64(cfg.MaxMessage), Version: Version, Built: built(), Fixed: cfg.Fixed,
+		MinFree: storage.MinFree{Bytes: int64(cfg.MinFree.Bytes), Percent: cfg.MinFree.Percent},
+	}
+}

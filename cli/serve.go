@@ -104,11 +104,10 @@ func (s *serving) open() error {
 	if err := s.prepareData(); err != nil {
 		return err
 	}
+	o := storageOptions(s.cfg)
+	o.Log, o.Probe = s.log, true
 	var err error
-	s.st, err = storage.Open(s.cfg.Data, storage.Options{
-		Log: s.log, MaxMessage: int64(s.cfg.MaxMessage), Version: Version, Built: built(), Probe: true,
-		Fixed: s.cfg.Fixed,
-	})
+	s.st, err = storage.Open(s.cfg.Data, o)
 	return err
 }
 

@@ -41,6 +41,7 @@ type Config struct {
 	LogLevel string `key:"log_level" def:"info" one:"debug info warn error" doc:"The least level that is logged."`
 
 	MaxMessage               Size `key:"max_message" def:"50 MB" min:"64 KB" max:"256 MB" doc:"Largest message that is taken. On 32-bit machines the storage has a lower limit of its own."`
+	MinFree                  Room `key:"min_free" def:"5%" doc:"How much of the data folder's file system stays free: a size, or percents of the file system's size, of which 2 GB are the most. Below it new mail, copies and new mailboxes are refused, while deleting, moving and flags go on; before that, expunged messages that are only kept go, oldest first. 0: until the disk is full."`
 	MaxConnections           int  `key:"max_connections" def:"1000" min:"1" max:"1000000" doc:"Connections at a time, all together."`
 	MaxConnectionsPerAddress int  `key:"max_connections_per_address" def:"100" min:"1" max:"1000000" doc:"Connections at a time from one address (for IPv6, one /64). The machine itself has no such limit."`
 
@@ -54,6 +55,12 @@ type Config struct {
 	Fixed map[string]string
 
 	sources map[string]Source
+}
+
+// A Room is a number of bytes, or percents of something.
+type Room struct {
+	Bytes   Size
+	Percent int
 }
 
 // Size is a number of bytes.
@@ -276,6 +283,10 @@ func (f field) assign(value any) error {
 		n, err := integer(value, ParseSize)
 		*p = Size(n)
 		return errors.Join(err, f.inRange(n, err))
+	case *Room:
+		r, err := room(value)
+		*p = r
+		return err
 	case *[]string:
 		list, err := addresses(value)
 		*p = list

@@ -11,7 +11,7 @@ import (
 // A Key is one setting, for those who print or offer them.
 type Key struct {
 	Name     string   // in the file
-	Kind     string   // "text", "switch", "number", "size" or "list"
+	Kind     string   // "text", "switch", "number", "size", "size or percentage" or "list"
 	Default  string   // as it would be written in a flag
 	One      []string // what is allowed, when it is one of a few
 	Min, Max string   // of numbers and sizes
@@ -39,7 +39,7 @@ func Keys() []Key {
 
 var kinds = map[reflect.Type]string{
 	reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "switch", reflect.TypeFor[int](): "number",
-	reflect.TypeFor[Size](): "size", reflect.TypeFor[[]string](): "list",
+	reflect.TypeFor[Size](): "size", reflect.TypeFor[Room](): "size or percentage", reflect.TypeFor[[]string](): "list",
 }
 
 func keyOf(f reflect.StructField) (Key, bool) {

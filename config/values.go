@@ -81,6 +81,24 @@ func ParseSize(s string) (Size, error) {
 	return Size(n << shift), nil
 }
 
+// room takes a size, or percents: "5%" or "5 %".
+func room(value any) (Room, error) {
+	if s, ok := value.(string); ok {
+		if digits, ok := strings.CutSuffix(strings.TrimSpace(s), "%"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(digits))
+			if err != nil || n < 0 || n > 90 {
+				return Room{}, fmt.Errorf(`wants a size such as "500 MB" or a percentage up to 90 such as "5%%", not %q`, s)
+			}
+			return Room{Percent: n}, nil
+		}
+	}
+	n, err := integer(value, ParseSize)
+	if err == nil && n < 0 {
+		err = fmt.Errorf("must not be below 0")
+	}
+	return Room{Bytes: Size(n)}, err
+}
+
 // String is the shortest form that ParseSize reads.
 func (s Size) String() string {
 	for _, u := range []struct {

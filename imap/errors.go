@@ -112,6 +112,7 @@ func asReply(err error) (e *replyError, ok bool) {
 	var limit *storage.LimitError
 	var name *storage.NameError
 	var throttled *auth.ThrottledError
+	var space *storage.SpaceError
 	switch {
 	case errors.As(err, &e):
 		return e, true
@@ -129,6 +130,8 @@ func asReply(err error) (e *replyError, ok bool) {
 		return &replyError{imap.StatusResponseTypeNo, imap.ResponseCodeCannot, name.Error()}, true
 	case errors.As(err, &throttled):
 		return &replyError{imap.StatusResponseTypeNo, imap.ResponseCodeUnavailable, throttled.Error()}, true
+	case errors.As(err, &space):
+		return &replyError{imap.StatusResponseTypeNo, imap.ResponseCodeUnavailable, space.Error()}, true
 	case errors.Is(err, context.Canceled):
 		return &replyError{imap.StatusResponseTypeNo, imap.ResponseCodeUnavailable, "the server is shutting down"}, true
 	case errors.Is(err, view.ErrRange):

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"time"
 
@@ -27,6 +28,12 @@ type appendRequest struct {
 func (a *Account) Append(id MailboxID, msgs []NewMessage) (AppendResult, error) {
 	r := &appendRequest{id: id, msgs: msgs}
 	err := a.do(r)
+	if errors.Is(err, ErrDiskFull) {
+		// Kept mail goes before new mail is refused.
+		a.st.freeKeptFor(r.octets())
+		r.rewind()
+		err = a.do(r)
+	}
 	if err != nil {
 		for _, m := range msgs {
 			m.Upload.Abort()
@@ -38,6 +45,13 @@ func (a *Account) Append(id MailboxID, msgs []NewMessage) (AppendResult, error) 
 func (r *appendRequest) rows() int   { return len(r.msgs) }
 func (r *appendRequest) rewind()     { r.res = AppendResult{} }
 func (r *appendRequest) frees() bool { return false }
+
+func (r *appendRequest) octets() (n int64) {
+	for i := range r.msgs {
+		n += r.msgs[i].Upload.Size()
+	}
+	return n
+}
 
 func (r *appendRequest) bodies() []*Upload {
 	ups := make([]*Upload, len(r.msgs))

@@ -18,6 +18,9 @@ type copyState struct {
 	res   CopyResult
 }
 
+// copyOctets is about what the index takes for another row.
+const copyOctets = 256
+
 // Copy copies messages to another mailbox of the account, or moves them. A
 // copy is all or nothing: its messages appear in one commit. A move of many
 // messages goes in slices, each of which vanishes here and appears there in
@@ -25,6 +28,11 @@ type copyState struct {
 // is expunged is passed over.
 func (a *Account) Copy(from MailboxID, uids []imap.UID, to MailboxID, move bool) (CopyResult, error) {
 	r := &copyRequest{from: from, to: to, uids: uids, move: move}
+	if !move {
+		if err := a.roomFor(int64(len(uids)) * copyOctets); err != nil {
+			return r.res, err
+		}
+	}
 	err := a.do(r)
 	return r.res, err
 }

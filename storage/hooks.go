@@ -12,6 +12,8 @@ type hooks struct {
 	opened  func(path string, db *bolt.DB)
 	// Limits that a test wants smaller: of a body volume, of bodies in mail.db.
 	volume, firstBodies int64
+	// statFS tells of another file system than the real one.
+	statFS func(dir string) (FileSystem, error)
 }
 
 func (o *Options) journalFile(path string, f *os.File) journalFile {
@@ -25,4 +27,11 @@ func (o *Options) opened(path string, db *bolt.DB) {
 	if o.hooks != nil && o.hooks.opened != nil {
 		o.hooks.opened(path, db)
 	}
+}
+
+func (o *Options) statFS(dir string) (FileSystem, error) {
+	if o.hooks != nil && o.hooks.statFS != nil {
+		return o.hooks.statFS(dir)
+	}
+	return statFS(dir)
 }

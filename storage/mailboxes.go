@@ -77,6 +77,9 @@ func (a *Account) CreateMailbox(name string, use ...imap.MailboxAttr) (m Mailbox
 	if name, err = MailboxName(name); err != nil {
 		return m, err
 	}
+	if err := a.roomFor(0); err != nil {
+		return m, err
+	}
 	err = a.do(mailboxRequest(func(w *txn) error {
 		if _, err := w.byName(name); err != ErrNoMailbox {
 			if err == nil {

@@ -40,6 +40,7 @@ type Options struct {
 	Built      time.Time    // when the program was built: no right clock is before it
 	Time       TimeSource   // tests only: another clock than the machine's
 	Probe      bool         // see whether the file system can hold mail
+	MinFree    MinFree      // what of the file system stays free
 	// Fixed settings of the household stand in the machine's configuration and
 	// win over those in system.db.
 	Fixed map[string]string
@@ -60,6 +61,7 @@ type Store struct {
 	sysTried time.Time    // when it was last tried to open it again
 
 	presence presence
+	space    space
 
 	clock  *clock
 	copies systemCopies

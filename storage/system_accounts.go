@@ -55,6 +55,9 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 	if err := st.here(); err != nil {
 		return AccountInfo{}, err
 	}
+	if missing, low := st.shortage(spaceSlack); missing > 0 {
+		return AccountInfo{}, low
+	}
 	if err := st.view(func(tx *bolt.Tx) error { return nameFree(tx, name, "") }); err != nil {
 		return AccountInfo{}, err
 	}

@@ -75,6 +75,9 @@ func (a *Account) NewUpload(size int64) (*Upload, error) {
 	if size > a.maxMessage() {
 		return nil, ErrTooBig
 	}
+	if err := a.roomFor(size); err != nil {
+		return nil, err
+	}
 	p := parsers.Get().(*mail.Parser)
 	p.Reset()
 	return &Upload{a: a, parser: p, hash: sha256.New(), expect: size, buf: chunkBuffers.Get().(*[]byte)}, nil

@@ -328,13 +328,16 @@ func (f *files) transact(batch []*job, fn func(w *txn) error) error {
 		}))
 	}
 	err := once()
-	if !errors.Is(err, ErrDiskFull) || !f.a.st.giveReserve() {
+	if !errors.Is(err, ErrDiskFull) {
 		return err
 	}
 	for _, j := range batch {
 		if !j.req.frees() {
-			return err
+			return err // the reserve is not for new mail
 		}
+	}
+	if !f.a.st.giveReserve() {
+		return err
 	}
 	for _, j := range batch {
 		j.req.rewind()
