@@ -52,6 +52,13 @@ func (st *Store) available() error {
 	return nil
 }
 
+// suspect looks for the folder at once when something was not to be had.
+func (st *Store) suspect(err error) {
+	if err != nil && errors.Is(err, ErrUnavailable) {
+		st.lookForFolder()
+	}
+}
+
 // here is available for who is about to make a file in the data folder: below
 // a mount point that lost its disk none must appear.
 func (st *Store) here() error {

@@ -23,11 +23,13 @@ func (a *Account) read(fn func(f *files, tx *bolt.Tx) error) error {
 		return err
 	}
 	defer f.release()
-	return mapError(survive(func() error {
+	err = mapError(survive(func() error {
 		f.overlay.mu.RLock()
 		defer f.overlay.mu.RUnlock()
 		return f.mail.View(func(tx *bolt.Tx) error { return fn(f, tx) })
 	}))
+	a.st.suspect(err)
+	return err
 }
 
 // mailboxRow and rowsFrom are the only readers of the buckets mailboxes and

@@ -134,6 +134,7 @@ func (wr *writer) loop() {
 		}
 		last, lastSize = time.Since(start), len(batch)
 		for _, j := range batch {
+			wr.a.st.suspect(j.err)
 			close(j.done)
 		}
 	}

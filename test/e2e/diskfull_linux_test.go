@@ -30,7 +30,7 @@ func TestDiskFull(t *testing.T) {
 	if err := n.AddAccount(t.Context(), l.user, l.password); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, n)
+	s := start(t, n, "--min-free", "0") // to the last block
 	c := l.at(s).connect(t)
 	acked := fillDisk(t, c)
 	t.Logf("%d messages of 200 KB fit on 48 MB", len(acked))
