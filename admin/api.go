@@ -48,6 +48,10 @@ type API interface {
 
 	DeletedAPI
 	KeptAPI
+	// BackupSource says which data folder Backup copies, and Backup hands it
+	// out, but for what the copy has (storage.Store.Backup).
+	BackupSource(ctx context.Context) (BackupSource, error)
+	Backup(ctx context.Context, have storage.BackupHave, sink func(*storage.BackupPart) error) error
 
 	Close() error
 }

@@ -97,6 +97,9 @@ func (s *Server) routes() http.Handler {
 		"DELETE /v1/domains": func(r *http.Request) (any, error) { return nil, s.api.DeleteDomain(r.Context(), query(r, "domain")) },
 		"GET /v1/settings":   func(r *http.Request) (any, error) { return s.api.Settings(r.Context()) },
 		"POST /v1/settings":  s.setSetting,
+		"GET /v1/backup": func(r *http.Request) (any, error) {
+			return s.api.BackupSource(r.Context())
+		},
 		"GET /v1/mailboxes": func(r *http.Request) (any, error) {
 			return s.api.Mailboxes(r.Context(), query(r, "account"))
 		},
@@ -107,6 +110,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/export", s.exportMail)
 	s.deletedRoutes(mux)
 	s.keptRoutes(mux)
+	mux.HandleFunc("POST /v1/backup", s.backupData)
 	return mux
 }
 

@@ -38,7 +38,7 @@ func commands() table {
 		&cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
-		&cmdImport, &cmdExport, &cmdRestore,
+		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore,
 		&cmdSet, &cmdConfigCheck,
 		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs,
 	}

@@ -54,6 +54,14 @@ func (p *progress) counted(count, octets, skipped int64) {
 	p.show()
 }
 
+// bytes says how much is done where messages are not counted.
+func (p *progress) bytes(octets int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.octets = octets
+	p.show()
+}
+
 // show writes the state if it is time to.
 func (p *progress) show() {
 	interval := progressPlain
@@ -78,6 +86,9 @@ func (p *progress) print(line string) {
 func (p *progress) line(now time.Time) string {
 	elapsed := now.Sub(p.start)
 	line := fmt.Sprintf("%d messages %s, %s", p.count, p.what, byteCount(p.octets))
+	if p.count == 0 && p.octets > 0 {
+		return fmt.Sprintf("%s %s, %s/s", byteCount(p.octets), p.what, byteCount(int64(float64(p.octets)/max(elapsed.Seconds(), 0.001))))
+	}
 	if p.skipped > 0 {
 		line += fmt.Sprintf(", %d already there", p.skipped)
 	}

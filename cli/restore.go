@@ -8,24 +8,34 @@ import (
 
 var cmdRestore = command{
 	name:  "restore",
+	args:  "[DIR]",
 	short: "Bring mail back",
-	long: `Brings expunged messages back to their mailboxes, as if they were added anew: with a new UID, the same EMAILID, the flags they had without \Deleted. A mailbox that was deleted is made again. Expunged messages are kept for 14 days (nestbox set kept_days; nestbox kept for an account or a mailbox), or until the disk is full. A message can be restored once.
+	long: `With DIR, makes the data folder --data, which must be missing or empty, of the backup in DIR; a snapshot of a data folder does as well. Run it as the user that the server runs as. All is as it was when the backup was taken, and mail programs load it again, since every mailbox has a new UIDVALIDITY. The exit code is 0 only if the restored data are sound.
+
+Without DIR, brings expunged messages back to their mailboxes, as if they were added anew: with a new UID, the same EMAILID, the flags they had without \Deleted. A mailbox that was deleted is made again. Expunged messages are kept for 14 days (nestbox set kept_days; nestbox kept for an account or a mailbox), or until the disk is full. A message can be restored once.
 
 With --list nothing is restored: the messages are listed, with --json one JSON object a line. A message that a mail program moved to the trash is there, and is no expunged one; --moved finds such messages for a day, for as long as a hold lasts.`,
 	examples: []example{
+		{"nestbox restore /mnt/usb/nestbox --data /srv/mail", "a whole data folder from a backup"},
 		{"nestbox restore --account anna --list", "what could be restored"},
 		{"nestbox restore --account anna --mailbox INBOX --since 2h", "what was expunged from INBOX in the last two hours"},
 		{"nestbox restore --account anna --mailbox Archive/2019", "a deleted mailbox"},
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
-		account := fs.String("account", "", "account to restore, by name or address (required)")
+		account := fs.String("account", "", "account to restore, by name or address")
 		mailbox := fs.String("mailbox", "", "only of this mailbox")
 		kept := keptFlags(fs)
 		kept.mailbox, kept.json = mailbox, jsonFlag(fs)
-		return func(ctx context.Context, e *env, _ []string) error {
+		return func(ctx context.Context, e *env, args []string) error {
+			if len(args) == 1 {
+				if *account != "" {
+					return &usageError{command: "restore", text: "DIR makes a whole data folder: without --account"}
+				}
+				return e.restoreFolder(ctx, args[0], *kept.json)
+			}
 			if *account == "" {
-				return &usageError{command: "restore", text: "--account is missing"}
+				return &usageError{command: "restore", text: "--account is missing, or the folder of a backup"}
 			}
 			return kept.run(ctx, e, *account)
 		}

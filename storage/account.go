@@ -204,6 +204,9 @@ func openFiles(a *Account) (f *files, err error) {
 	}
 	bo := boltOptions(&a.st.opts)
 	bo.MaxSize = int(indexLimit())
+	if bo.ReadOnly = a.st.opts.readOnly; bo.ReadOnly {
+		bo.InitialMmapSize, bo.MaxSize = 0, 0
+	}
 	if f.mail, err = openMap(path, bo); err != nil {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
@@ -220,6 +223,9 @@ func openFiles(a *Account) (f *files, err error) {
 	}
 	lost := f.replay()
 	if lost != nil && !errors.Is(lost, errOtherJournal) {
+		return f, lost
+	}
+	if a.st.opts.readOnly {
 		return f, lost
 	}
 	if err = f.finishIntents(); err != nil {

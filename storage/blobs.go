@@ -64,6 +64,9 @@ func openBlobs(f *files) (*blobStore, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.a.st.opts.readOnly {
+		return b, nil
+	}
 	if _, err := b.sweepIndex(); err != nil { // perhaps the disk is full: it can wait
 		f.a.st.log.Warn("sweep_failed", "account", string(f.a.id), "error", err)
 	}

@@ -45,7 +45,8 @@ type Options struct {
 	// win over those in system.db.
 	Fixed map[string]string
 
-	hooks *hooks // tests only
+	readOnly bool   // nothing is changed: to verify a copy
+	hooks    *hooks // tests only
 }
 
 // A Store is an open data folder. All methods can be called from any goroutine.
