@@ -95,9 +95,10 @@ func isUnfit(err error) bool {
 	var format *storage.FormatError
 	var foreign *storage.ForeignError
 	var order *storage.ByteOrderError
+	var stray *storage.StrayError
 	var problems config.Problems
 	var unfit *storage.UnfitError
-	return errors.As(err, &unfit) || errors.As(err, &problems) || errors.As(err, &format) || errors.As(err, &foreign) || errors.As(err, &order) ||
+	return errors.As(err, &unfit) || errors.As(err, &problems) || errors.As(err, &format) || errors.As(err, &foreign) || errors.As(err, &order) || errors.As(err, &stray) ||
 		errors.Is(err, storage.ErrNoStore) || errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrReadOnly)
 }
 

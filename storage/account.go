@@ -212,8 +212,10 @@ func openFiles(a *Account) (f *files, err error) {
 	}
 	f.mail.AllocSize = allocStep
 	a.st.opts.opened(path, f.mail.DB)
-	if err = survive(func() error { return f.readMeta(path) }); err != nil {
-		return f, err
+	for _, step := range []func(string) error{f.readHead, f.migrate, f.readMeta} {
+		if err = step(path); err != nil {
+			return f, err
+		}
 	}
 	if f.blobs, err = openBlobs(f); err != nil {
 		return f, err
@@ -238,19 +240,27 @@ func openFiles(a *Account) (f *files, err error) {
 	return f, f.lookForRollback(lost)
 }
 
-// readMeta checks that the file is this account's and that we can read it.
-func (f *files) readMeta(path string) error {
+// readHead checks that the file is this account's and that we can read it.
+func (f *files) readHead(path string) error {
 	return f.mail.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
-			return fmt.Errorf("%s: not a nestbox file", path)
+			return fmt.Errorf("%w: %s is not a nestbox file", ErrCorrupt, path)
 		}
-		if v := getUint16(meta, "min_reader"); v > formatVersion {
-			return &FormatError{File: path, MinReader: int(v), Known: formatVersion}
+		if v := getUint16(meta, "min_reader"); v > f.a.st.opts.format() {
+			return &FormatError{File: path, MinReader: int(v), Known: int(f.a.st.opts.format())}
 		}
 		if id := meta.Get([]byte("account")); string(id) != string(f.a.id) {
-			return fmt.Errorf("%s belongs to account %s, not to %s: it was put here by hand", path, id, f.a.id)
+			return &StrayError{File: path, Has: string(id), Want: string(f.a.id)}
 		}
+		return nil
+	})
+}
+
+// readMeta reads what is known of the account while it is open.
+func (f *files) readMeta(path string) error {
+	return f.mail.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
 		f.secret = append([]byte(nil), meta.Get([]byte("secret"))...)
 		f.modseq = ModSeq(getUint64(meta, "modseq"))
 		return tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
@@ -323,8 +333,8 @@ func (a *Account) initIndex(tx *bolt.Tx, p profile) error {
 	}
 	meta := tx.Bucket(bucketMeta)
 	for k, v := range map[string][]byte{
-		"format":     binary.LittleEndian.AppendUint16(nil, formatVersion),
-		"min_reader": binary.LittleEndian.AppendUint16(nil, formatVersion),
+		"format":     binary.LittleEndian.AppendUint16(nil, a.st.opts.format()),
+		"min_reader": binary.LittleEndian.AppendUint16(nil, a.st.opts.format()),
 		"account":    []byte(a.id),
 		"volume":     {0, 0},
 		"secret":     secret,

@@ -97,3 +97,20 @@ func isDiskTrouble(err error) bool {
 	}
 	return false
 }
+
+// Is lets an account that needs a later nestbox answer as one whose data is
+// not available.
+func (e *FormatError) Is(target error) bool { return target == ErrUnavailable }
+
+// A StrayError says that a file in an account's folder is another account's.
+type StrayError struct {
+	File      string
+	Has, Want string // ids of accounts
+}
+
+func (e *StrayError) Error() string {
+	return fmt.Sprintf("%s belongs to account %s, not to %s: it was put here by hand; put the right file back", e.File, e.Has, e.Want)
+}
+
+// Is lets the account answer as one whose data is not available.
+func (e *StrayError) Is(target error) bool { return target == ErrUnavailable }

@@ -14,6 +14,9 @@ type hooks struct {
 	volume, firstBodies int64
 	// statFS tells of another file system than the real one.
 	statFS func(dir string) (FileSystem, error)
+	// A later format than formatVersion, and what is called on the way there.
+	migrations []migration
+	step       func(point string)
 }
 
 func (o *Options) journalFile(path string, f *os.File) journalFile {

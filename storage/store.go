@@ -203,7 +203,11 @@ func (st *Store) open() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(st.finishMaking(lost), st.finishDeletions()); err != nil {
+	err = st.checkFormats()
+	if err == nil {
+		err = errors.Join(st.finishMaking(lost), st.finishDeletions())
+	}
+	if err != nil {
 		return errors.Join(err, st.sys.Close())
 	}
 	if _, err := os.Stat(filepath.Join(st.dir, systemCopyFile)); err != nil {

@@ -207,8 +207,8 @@ func (v *volume) inspect(tx *bolt.Tx) error {
 	switch {
 	case meta == nil || tx.Bucket(bucketHeads) == nil || tx.Bucket(bucketChunks) == nil || tx.Bucket(bucketOpen) == nil:
 		v.refused = errors.New("not a nestbox volume")
-	case getUint16(meta, "min_reader") > formatVersion:
-		v.refused = &FormatError{File: v.path, MinReader: int(getUint16(meta, "min_reader")), Known: formatVersion}
+	case getUint16(meta, "min_reader") > b.f.a.st.opts.format():
+		v.refused = &FormatError{File: v.path, MinReader: int(getUint16(meta, "min_reader")), Known: int(b.f.a.st.opts.format())}
 	case string(meta.Get([]byte("account"))) != string(b.f.a.id) || getUint16(meta, "volume") != v.n:
 		v.refused = fmt.Errorf("it is volume %d of account %s and was put here by hand", getUint16(meta, "volume"), meta.Get([]byte("account")))
 	}
@@ -284,8 +284,8 @@ func createVolume(b *blobStore, n uint16, path string) error {
 		}
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(
-			meta.Put([]byte("format"), binary.LittleEndian.AppendUint16(nil, formatVersion)),
-			meta.Put([]byte("min_reader"), binary.LittleEndian.AppendUint16(nil, formatVersion)),
+			meta.Put([]byte("format"), binary.LittleEndian.AppendUint16(nil, b.f.a.st.opts.format())),
+			meta.Put([]byte("min_reader"), binary.LittleEndian.AppendUint16(nil, b.f.a.st.opts.format())),
 			meta.Put([]byte("account"), []byte(b.f.a.id)),
 			meta.Put([]byte("volume"), binary.LittleEndian.AppendUint16(nil, n)),
 			putUint64(meta, "counter", 1),
