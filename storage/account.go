@@ -240,23 +240,6 @@ func openFiles(a *Account) (f *files, err error) {
 	return f, f.lookForRollback(lost)
 }
 
-// readHead checks that the file is this account's and that we can read it.
-func (f *files) readHead(path string) error {
-	return f.mail.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil {
-			return fmt.Errorf("%w: %s is not a nestbox file", ErrCorrupt, path)
-		}
-		if v := getUint16(meta, "min_reader"); v > f.a.st.opts.format() {
-			return &FormatError{File: path, MinReader: int(v), Known: int(f.a.st.opts.format())}
-		}
-		if id := meta.Get([]byte("account")); string(id) != string(f.a.id) {
-			return &StrayError{File: path, Has: string(id), Want: string(f.a.id)}
-		}
-		return nil
-	})
-}
-
 // readMeta reads what is known of the account while it is open.
 func (f *files) readMeta(path string) error {
 	return f.mail.View(func(tx *bolt.Tx) error {

@@ -67,6 +67,23 @@ func oldFormatPath(path string, format uint16) string {
 	return fmt.Sprintf("%s.format%d", path, format)
 }
 
+// readHead checks that the file is this account's and that we can read it.
+func (f *files) readHead(path string) error {
+	return f.mail.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("%w: %s is not a nestbox file", ErrCorrupt, path)
+		}
+		if v := getUint16(meta, "min_reader"); v > f.a.st.opts.format() {
+			return &FormatError{File: path, MinReader: int(v), Known: int(f.a.st.opts.format())}
+		}
+		if id := meta.Get([]byte("account")); string(id) != string(f.a.id) {
+			return &StrayError{File: path, Has: string(id), Want: string(f.a.id)}
+		}
+		return nil
+	})
+}
+
 // migrate brings mail.db to the present format.
 func (f *files) migrate(path string) error {
 	o := &f.a.st.opts
