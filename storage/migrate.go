@@ -190,7 +190,7 @@ func (f *files) keepOld(path, kept string) error {
 	}
 	// The copy, and what the new form may take besides the old pages.
 	need := info.Size() + info.Size()/2 + 4*allocStep
-	if fs, err := statFS(f.dir); err == nil && fs.Free < need {
+	if fs, err := f.a.st.opts.statFS(f.dir); err == nil && fs.Free < need {
 		return fmt.Errorf("%w: %d MB are needed, %d MB are free; nothing was changed", ErrDiskFull, need>>20+1, fs.Free>>20)
 	}
 	if err := copyKept(path, kept, f.a.st.opts.step); err != nil {

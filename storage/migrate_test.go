@@ -302,6 +302,31 @@ func TestOldFormatIsDropped(t *testing.T) {
 func TestMigrationOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir, id, texts := migrationScene(t)
+	// Too little room to begin with: nothing is done.
+	path := filepath.Join(dir, accountsFolder, string(id), "mail.db")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := Open(dir, Options{hooks: &hooks{migrations: testMigrations, statFS: func(string) (FileSystem, error) {
+		return FileSystem{Size: 1 << 40, Free: 3 << 20}, nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := st.Account(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Mailboxes(); !errors.Is(err, ErrDiskFull) || !strings.Contains(err.Error(), "3 MB are free") {
+		t.Error(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, before) {
+		t.Error("mail.db was changed", err)
+	}
 	left := 3
 	full := []migration{testMigrations[0], testMigrations[1]}
 	full[0].slice = func(tx *bolt.Tx, at []byte) ([]byte, error) {
@@ -310,12 +335,10 @@ func TestMigrationOnAFullDisk(t *testing.T) {
 		}
 		return checksumRows(tx, at)
 	}
-	st, err := Open(dir, Options{hooks: &hooks{migrations: full}})
-	if err != nil {
+	if st, err = Open(dir, Options{hooks: &hooks{migrations: full}}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := st.Account(id)
-	if err != nil {
+	if a, err = st.Account(id); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
