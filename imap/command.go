@@ -27,6 +27,8 @@ const (
 	// usesSeq: expunges are withheld while the form without UID is answered
 	// (RFC 9051 §7.5.1: FETCH, STORE, SEARCH; RFC 5256: SORT, THREAD).
 	usesSeq
+	// takesSet: the form without UID takes a set of sequence numbers.
+	takesSet
 	// noSync: nothing unsolicited is sent before the tagged reply (LOGOUT, CLOSE).
 	noSync
 )

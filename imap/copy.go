@@ -13,8 +13,8 @@ import (
 
 // COPY, RFC 9051 §6.4.7, and MOVE, §6.4.8, with COPYUID (RFC 4315 §3).
 var (
-	cmdCopy = command{name: "COPY", state: selected, flags: hasUID, parse: parseCopy}
-	cmdMove = command{name: "MOVE", state: selected, flags: hasUID, parse: parseCopy}
+	cmdCopy = command{name: "COPY", state: selected, flags: hasUID | takesSet, parse: parseCopy}
+	cmdMove = command{name: "MOVE", state: selected, flags: hasUID | takesSet, parse: parseCopy}
 )
 
 var extMove = extension{

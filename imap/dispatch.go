@@ -111,7 +111,14 @@ func (s *session) parse(r *request) (runner, error) {
 	if at := s.state(); cmd.state&at == 0 {
 		return nil, bad("%s is not legal %s", r.name(), at)
 	}
-	return cmd.parse(d, r), nil
+	if s.uidOnly && !r.uid && cmd.flags&takesSet != 0 {
+		return nil, errUIDRequired
+	}
+	run := cmd.parse(d, r)
+	if s.uidOnly && r.numbers && d.Err() == nil {
+		return nil, errUIDRequired
+	}
+	return run, nil
 }
 
 // String says when, for error texts.

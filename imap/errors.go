@@ -30,6 +30,7 @@ const (
 	codeModified      = "MODIFIED"      // RFC 7162 §3.1.3
 	codeExpungeIssued = "EXPUNGEISSUED" // RFC 5530 §3, RFC 9051 §7.1
 	codeNotSaved      = "NOTSAVED"      // RFC 5182 §2.1
+	codeUIDRequired   = "UIDREQUIRED"   // RFC 9586 §3
 	codeUseAttr       = "USEATTR"       // RFC 6154 §6
 	codeUnknownCTE    = "UNKNOWN-CTE"   // RFC 3516 §4.3
 	codeReadOnly      = "READ-ONLY"
@@ -64,6 +65,8 @@ func bad(format string, args ...any) error {
 func badCode(code imap.ResponseCode, format string, args ...any) error {
 	return &replyError{imap.StatusResponseTypeBad, code, fmt.Sprintf(format, args...)}
 }
+
+var errUIDRequired = badCode(codeUIDRequired, "sequence numbers are not allowed once UIDONLY is enabled")
 
 // A byeError ends the connection with an untagged BYE.
 type byeError struct {

@@ -106,6 +106,8 @@ func protocol() []*extension {
 		&extStatusSize,
 		&extCondStore,
 		&extQResync,
+		&extUIDOnly,
+		&extPartial,
 		&extObjectID,
 		&extSaveDate,
 		&extWithin,

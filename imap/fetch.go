@@ -10,7 +10,7 @@ import (
 )
 
 // FETCH and UID FETCH, RFC 9051 §6.4.5 and RFC 3501 §6.4.5.
-var cmdFetch = command{name: "FETCH", state: selected, flags: hasUID | usesSeq, parse: parseFetch}
+var cmdFetch = command{name: "FETCH", state: selected, flags: hasUID | usesSeq | takesSet, parse: parseFetch}
 
 // maxFetchItems bounds the items of one FETCH, and the header fields of one
 // HEADER.FIELDS: the answer is that many times the number of messages.
@@ -72,7 +72,7 @@ func parseFetch(d *wire.Decoder, r *request) runner {
 	c := new(fetchCmd)
 	d.SP()
 	c.set = d.NumSet(r.uid)
-	if r.uid { // RFC 9051 §6.4.9: UID is part of the response, asked for or not
+	if r.uid && !r.s.uidOnly { // RFC 9051 §6.4.9: UID is part of the response, asked for or not
 		c.add(itemUID)
 	}
 	d.SP()

@@ -335,7 +335,7 @@ func (f *fetcher) writeMarked() {
 	if !f.s.modSeqs {
 		return
 	}
-	if !f.c.has(itemUID) { // RFC 7162 §3.2.4
+	if !f.c.has(itemUID) && !f.s.uidOnly { // RFC 7162 §3.2.4
 		f.w.Raw("UID ").Number(uint32(f.m.row.UID)).SP()
 	}
 	if !f.c.has(itemModSeq) {
@@ -346,11 +346,6 @@ func (f *fetcher) writeMarked() {
 
 // respondFlags tells of \Seen on a message that then turned out unreadable.
 func (f *fetcher) respondFlags(row *storage.Row) {
-	f.w.Append(f.appendStart).Raw("UID ").Number(uint32(row.UID)).Raw(" FLAGS ")
-	writeFlagsItem(f)
-	if f.s.modSeqs {
-		f.w.SP()
-		f.s.writeModSeq(row.ModSeq)
-	}
-	f.w.Raw(")").CRLF()
+	c := storage.Change{UID: row.UID, Flags: row.Flags, ModSeq: row.ModSeq}
+	f.s.writeFlags(&f.box, f.m.seq, c, true)
 }

@@ -86,7 +86,7 @@ func parseQResync(d *wire.Decoder, r *request, c *selectCmd) {
 	q.modSeq = parseModSeq(d)
 	for first := true; d.TrySP(); first = false {
 		if d.Peek() == '(' {
-			q.parseMatch(d)
+			q.parseMatch(d, r)
 			break
 		}
 		if !first {
@@ -100,7 +100,8 @@ func parseQResync(d *wire.Decoder, r *request, c *selectCmd) {
 }
 
 // parseMatch reads seq-match-data.
-func (q *resync) parseMatch(d *wire.Decoder) {
+func (q *resync) parseMatch(d *wire.Decoder, r *request) {
+	r.numbers = true
 	d.Byte('(')
 	q.seqs = knownSet[imap.SeqSet](d, false)
 	d.SP()

@@ -8,7 +8,7 @@ import (
 
 // SEARCH and UID SEARCH, RFC 9051 §6.4.4 and RFC 3501 §6.4.4. They answer with
 // ESEARCH when RETURN was given (RFC 4731) and always in IMAP4rev2.
-var cmdSearch = command{name: "SEARCH", state: selected, flags: hasUID | usesSeq, parse: parseSearch}
+var cmdSearch = command{name: "SEARCH", state: selected, flags: hasUID | usesSeq | takesSet, parse: parseSearch}
 
 // maxSearchKeys bounds the keys of one SEARCH, and with it how deep they nest.
 const maxSearchKeys = 1000
@@ -19,7 +19,8 @@ type searchCmd struct {
 	extended bool
 	returns  returnSet
 	modSeq   bool
-	charset  error // NO [BADCHARSET]
+	partial  *partialRange // of the result, or nil
+	charset  error         // NO [BADCHARSET]
 }
 
 // A searchParser reads the keys of one SEARCH.
@@ -132,6 +133,9 @@ func (c *searchCmd) run(s *session, r *request) (reply, error) {
 
 func (c *searchCmd) find(s *session, r *request, returns returnSet) (*found, error) {
 	res := &found{returns: returns, uid: r.uid, view: s.sel.view, modSeq: c.modSeq}
+	if c.partial != nil {
+		res.partial = &partialResult{partialRange: *c.partial}
+	}
 	if c.charset != nil {
 		return res, c.charset
 	}

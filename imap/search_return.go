@@ -44,6 +44,7 @@ const (
 	returnAll
 	returnCount
 	returnSave
+	returnPartial
 )
 
 func plainReturn(option returnSet) func(*wire.Decoder, *request, *searchCmd) {
@@ -64,6 +65,9 @@ func (c *searchCmd) parseReturns(d *wire.Decoder, r *request) {
 	if c.returns == 0 {
 		c.returns = returnAll
 	}
+	if c.returns&(returnAll|returnPartial) == returnAll|returnPartial { // RFC 9394 §3.1
+		d.FailErr(bad("PARTIAL and ALL exclude each other"))
+	}
 }
 
 // A found is the result of a SEARCH.
@@ -76,9 +80,11 @@ type found struct {
 	count    uint32
 	min, max imap.UID
 	saved    view.Ranges
+	partial  *partialResult // or nil
 	// highest MODSEQ of the matches, answered if modSeq is set.
-	highest storage.ModSeq
-	modSeq  bool
+	highest              storage.ModSeq
+	minModSeq, maxModSeq storage.ModSeq
+	modSeq               bool
 }
 
 // A numRange is numbers from lo to hi, as they are answered.
@@ -86,6 +92,9 @@ type numRange struct{ lo, hi uint32 }
 
 // collect searches as far as the options need.
 func (res *found) collect(e *searcher) error {
+	if res.partial != nil {
+		return res.partial.collect(res, e)
+	}
 	const ends = returnMin | returnMax
 	if res.returns&ends == 0 || res.returns&^(ends|returnSave) != 0 {
 		return res.forward(e, res.add)
@@ -124,8 +133,21 @@ func (res *found) forward(e *searcher, hit func(row *storage.Row) bool) error {
 // backward walks the scope from its end to the first match, which is the last
 // message that matches. If MIN is known it is the other end.
 func (res *found) backward(e *searcher) error {
+	return res.backwards(e, func(batch []pickedRow) bool {
+		last := batch[len(batch)-1]
+		if last.uid != res.min {
+			res.add(&storage.Row{UID: last.uid, ModSeq: last.modSeq})
+		}
+		return false
+	})
+}
+
+// backwards walks the scope from its end, in batches of matches in ascending
+// order, until hit returns false.
+func (res *found) backwards(e *searcher, hit func(batch []pickedRow) bool) error {
 	b := e.s.batch()
 	e.rows = b.rows
+	batch := make([]pickedRow, 0, batchSize)
 	for _, r := range slices.Backward(e.scope) {
 		for hi := res.view.Count(view.Ranges{{Lo: 1, Hi: r.Hi}}); hi > 0; hi -= batchSize {
 			lo := max(hi-batchSize+1, 1)
@@ -134,19 +156,13 @@ func (res *found) backward(e *searcher) error {
 				break
 			}
 			cursor := res.view.Cursor(part)
-			var last storage.Row
+			batch = batch[:0]
 			err := e.batch(cursor.Next(b.uids[:0]), func(row *storage.Row) bool {
-				last = *row
+				batch = append(batch, pickedRow{row.UID, row.ModSeq})
 				return true
 			})
-			if err != nil {
+			if err != nil || len(batch) > 0 && !hit(batch) {
 				return err
-			}
-			if last.UID != 0 {
-				if last.UID != res.min {
-					res.add(&last)
-				}
-				return nil
 			}
 		}
 	}
@@ -156,9 +172,9 @@ func (res *found) backward(e *searcher) error {
 // add takes a match; they come in ascending order.
 func (res *found) add(row *storage.Row) bool {
 	if res.count++; res.count == 1 {
-		res.min = row.UID
+		res.min, res.minModSeq = row.UID, row.ModSeq
 	}
-	res.max = row.UID
+	res.max, res.maxModSeq = row.UID, row.ModSeq
 	res.highest = max(res.highest, row.ModSeq)
 	if res.returns&returnSave != 0 {
 		if n := len(res.saved); n > 0 && res.saved[n-1].Hi+1 == row.UID {
@@ -168,14 +184,42 @@ func (res *found) add(row *storage.Row) bool {
 		}
 	}
 	if res.returns == 0 || res.returns&returnAll != 0 {
-		num := res.number(row.UID)
-		if n := len(res.numbers); n > 0 && res.numbers[n-1].hi+1 == num {
-			res.numbers[n-1].hi = num
-		} else {
-			res.numbers = append(res.numbers, numRange{num, num})
-		}
+		res.numbers = appendNumber(res.numbers, res.number(row.UID))
 	}
 	return true
+}
+
+// addEnd takes a match of a walk from the end.
+func (res *found) addEnd(row pickedRow) {
+	if res.count++; res.count == 1 {
+		res.max, res.maxModSeq = row.uid, row.modSeq
+	}
+	res.min, res.minModSeq = row.uid, row.modSeq
+}
+
+// appendNumber appends the next number.
+func appendNumber(numbers []numRange, num uint32) []numRange {
+	if n := len(numbers); n > 0 && numbers[n-1].hi+1 == num {
+		numbers[n-1].hi = num
+		return numbers
+	}
+	return append(numbers, numRange{num, num})
+}
+
+// writeNumbers writes a sequence-set.
+func writeNumbers(w *wire.Encoder, numbers []numRange) {
+	for i, r := range numbers {
+		w.Append(func(b []byte) []byte {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendUint(b, uint64(r.lo), 10)
+			if r.hi > r.lo {
+				b = strconv.AppendUint(append(b, ':'), uint64(r.hi), 10)
+			}
+			return b
+		})
+	}
 }
 
 // number is how a message is named in the answer.
@@ -228,18 +272,10 @@ func (res *found) writeESearch(w *wire.Encoder, r *request) {
 	}
 	if res.returns&returnAll != 0 && res.count > 0 {
 		w.Raw(" ALL ")
-		for i, r := range res.numbers {
-			w.Append(func(b []byte) []byte {
-				if i > 0 {
-					b = append(b, ',')
-				}
-				b = strconv.AppendUint(b, uint64(r.lo), 10)
-				if r.hi > r.lo {
-					b = strconv.AppendUint(append(b, ':'), uint64(r.hi), 10)
-				}
-				return b
-			})
-		}
+		writeNumbers(w, res.numbers)
+	}
+	if res.partial != nil {
+		res.partial.write(res, w)
 	}
 	if res.modSeq && res.count > 0 { // RFC 4731 §3.2
 		w.Raw(" MODSEQ ").Uint64(uint64(res.highest))

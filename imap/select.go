@@ -80,7 +80,7 @@ func (s *session) describe(c *selectCmd) error {
 	s.writeFlagTable(&sel.box)
 	w.Raw("* ").Number(uint32(sel.view.Messages())).Raw(" EXISTS").CRLF()
 	s.writeRecent()
-	if !s.rev2() { // RFC 9051 dropped it
+	if !s.rev2() && !s.uidOnly { // RFC 9051 dropped it
 		first, err := s.firstUnseen()
 		if err != nil {
 			return err

@@ -31,6 +31,7 @@ type session struct {
 	// How changes are told: what the client enabled.
 	modSeqs  bool // FETCH responses that it didn't ask for have UID and MODSEQ
 	vanished bool // VANISHED instead of EXPUNGE
+	uidOnly  bool // UIDFETCH instead of FETCH, no sequence numbers in either direction
 	resyncs  bool // it goes on from the last MODSEQ when it comes back
 
 	sel *selection // nil: nothing selected

@@ -10,7 +10,7 @@ import (
 )
 
 // STORE and UID STORE, RFC 9051 §6.4.6.
-var cmdStore = command{name: "STORE", state: selected, flags: hasUID | usesSeq, parse: parseStore}
+var cmdStore = command{name: "STORE", state: selected, flags: hasUID | usesSeq | takesSet, parse: parseStore}
 
 // storeSlice is how many messages one request to the storage changes: as many
 // as it changes under one MODSEQ. STORE may go in visible slices.
@@ -162,7 +162,9 @@ func (c *storeCmd) answer(s *session, r *request, res *storage.StoreResult) {
 			s.writeFlags(&res.Mailbox, seq, ch, r.uid)
 		case s.modSeqs && (c.conditional || ch.Was != ch.ModSeq):
 			s.beginFetch(seq, ch.UID)
-			s.w.Raw("UID ").Number(uint32(ch.UID)).SP()
+			if !s.uidOnly {
+				s.w.Raw("UID ").Number(uint32(ch.UID)).SP()
+			}
 			s.writeModSeq(ch.ModSeq)
 			s.w.Raw(")").CRLF()
 		}

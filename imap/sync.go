@@ -177,7 +177,7 @@ func (s *session) compare(box *storage.Mailbox) error {
 // writeFlags writes an unasked-for FETCH.
 func (s *session) writeFlags(box *storage.Mailbox, seq view.Seq, c storage.Change, withUID bool) {
 	s.beginFetch(seq, c.UID)
-	if withUID || s.modSeqs {
+	if (withUID || s.modSeqs) && !s.uidOnly {
 		s.w.Raw("UID ").Number(uint32(c.UID)).SP()
 	}
 	s.w.Raw("FLAGS ").Append(func(b []byte) []byte {
@@ -195,7 +195,11 @@ func (s *session) beginFetch(seq view.Seq, uid imap.UID) {
 	s.w.Append(func(b []byte) []byte { return s.appendFetch(b, seq, uid) })
 }
 
-func (s *session) appendFetch(b []byte, seq view.Seq, _ imap.UID) []byte {
+func (s *session) appendFetch(b []byte, seq view.Seq, uid imap.UID) []byte {
+	if s.uidOnly { // RFC 9586 §3.3
+		b = strconv.AppendUint(append(b, "* "...), uint64(uid), 10)
+		return append(b, " UIDFETCH ("...)
+	}
 	b = strconv.AppendUint(append(b, "* "...), uint64(seq), 10)
 	return append(b, " FETCH ("...)
 }

@@ -191,6 +191,20 @@ func (v *View) Count(rs Ranges) int {
 	return n
 }
 
+// Slice are the messages from the lo-th to the hi-th, from 1, of those in rs.
+func (v *View) Slice(rs Ranges, lo, hi int64) Ranges {
+	var out Ranges
+	for _, r := range rs {
+		before := int64(v.rank(r.Lo - 1))
+		n := int64(v.rank(r.Hi)) - before
+		if a, b := max(lo, 1), min(hi, n); a <= b {
+			out = append(out, Range{v.UID(Seq(before + a)), v.UID(Seq(before + b))})
+		}
+		lo, hi = lo-n, hi-n
+	}
+	return out
+}
+
 // UIDs are the messages of the view that lie in rs.
 func (v *View) UIDs(rs Ranges) []imap.UID {
 	n := v.Count(rs)
