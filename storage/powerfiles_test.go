@@ -27,13 +27,15 @@ const powerVariable = "TEST_NESTBOX_POWER"
 type powerTask struct {
 	Work               string // "mail" or "init"
 	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
-	Account            AccountID
 	Seed               uint64
 }
 
 // A powerReport is what each worker's part of the data looks like after each
 // of its steps. The last is the household's.
-type powerReport struct{ After [][]string }
+type powerReport struct {
+	After   [][]string
+	Account AccountID
+}
 
 // TestPowerLoss: several workers change mailboxes of their own, one the
 // accounts and settings, while all that the process does to its files is
@@ -52,21 +54,40 @@ func TestPowerLoss(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed %d", seed)
-	r := recordFiles(t, seed)
-	moments := r.moments(rand.New(rand.NewPCG(seed, 1)), *powerStates)
-	next := 0
+	// Each life begins where a cut ended the one before: what it mends can be
+	// cut short, too.
+	lives := 2 + *powerStates/1000
+	var from string
+	for life := range lives {
+		r := recordFiles(t, seed+uint64(life), from)
+		from = r.cutAll(t, seed+uint64(life), (*powerStates+lives-1)/lives)
+	}
+}
+
+// cutAll opens n states of the record, and returns a folder with one that
+// wasn't opened.
+func (r *powerRecord) cutAll(t *testing.T, seed uint64, n int) (next string) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 1))
+	moments := r.moments(random, n)
+	next = memoryDir(t)
+	last := random.IntN(n)
+	at := 0
 	for i, moment := range moments {
-		for ; next < moment; next++ {
-			r.happen(t, r.events[next])
+		for ; at < moment; at++ {
+			r.happen(t, r.events[at])
 		}
-		cutSeed := rand.NewPCG(seed, uint64(i)+1000)
-		if !t.Run(fmt.Sprintf("event%d", moment), func(t *testing.T) { r.cut(t, cutSeed, memoryDir(t), true) }) {
+		again := func() *rand.PCG { return rand.NewPCG(seed, uint64(i)+1000) }
+		if !t.Run(fmt.Sprintf("event%d", moment), func(t *testing.T) { r.cut(t, again(), memoryDir(t), true) }) {
 			kept, err := os.MkdirTemp("", "nestbox-power-state-")
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.cut(t, rand.NewPCG(seed, uint64(i)+1000), kept, false)
+			r.cut(t, again(), kept, false)
 			t.Fatalf("the state is in %s, after %v", kept, r.events[max(0, moment-5):moment])
+		}
+		if i == last {
+			r.cut(t, again(), next, false)
 		}
 	}
 	counts := map[tap.Op]int{}
@@ -75,6 +96,7 @@ func TestPowerLoss(t *testing.T) {
 	}
 	t.Logf("%d states of %d writes, %d syncs, %d renames and %d new names; %d of %d barriers", len(moments), counts[tap.Write], counts[tap.Sync],
 		counts[tap.Rename], counts[tap.Create]+counts[tap.Mkdir], r.barriersIn(moments), len(r.barriers()))
+	return next
 }
 
 // A powerRecord is all that a process did to its files.
@@ -87,9 +109,35 @@ type powerRecord struct {
 	first       int // the first step
 }
 
-func recordFiles(t *testing.T, seed uint64) *powerRecord {
+// recordFiles lets the workers work in a data folder, or in a new one.
+func recordFiles(t *testing.T, seed uint64, dir string) *powerRecord {
 	t.Helper()
-	dir, other := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	other := t.TempDir()
+	if dir == "" {
+		dir = newPowerFolder(t)
+	}
+	r := &powerRecord{}
+	var err error
+	if r.disk, err = tap.NewDisk(dir); err != nil {
+		t.Fatal(err)
+	}
+	task := powerTask{Work: "mail", Dir: dir, Marks: filepath.Join(other, "marks"), Report: filepath.Join(other, "report"), Seed: seed}
+	r.record(t, dir, task)
+	var report powerReport
+	text, err := os.ReadFile(task.Report)
+	if err := errors.Join(err, json.Unmarshal(text, &report)); err != nil {
+		t.Fatal(err)
+	}
+	r.after, r.account = report.After, report.Account
+	r.begun, r.done = make([]int, len(r.after)), make([]int, len(r.after))
+	r.first = slices.IndexFunc(r.events, func(e tap.Event) bool { return e.Op == tap.Mark })
+	return r
+}
+
+// newPowerFolder makes a data folder with one account.
+func newPowerFolder(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
 	if err := Init(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -97,25 +145,11 @@ func recordFiles(t *testing.T, seed uint64) *powerRecord {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := st.CreateAccount("ann", nil)
+	_, err = st.CreateAccount("ann", nil)
 	if err := errors.Join(err, st.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r := &powerRecord{account: info.ID}
-	if r.disk, err = tap.NewDisk(dir); err != nil {
-		t.Fatal(err)
-	}
-	task := powerTask{Work: "mail", Dir: dir, Marks: filepath.Join(other, "marks"), Report: filepath.Join(other, "report"), Account: info.ID, Seed: seed}
-	r.record(t, dir, task)
-	var report powerReport
-	text, err := os.ReadFile(task.Report)
-	if err := errors.Join(err, json.Unmarshal(text, &report)); err != nil {
-		t.Fatal(err)
-	}
-	r.after = report.After
-	r.begun, r.done = make([]int, len(r.after)), make([]int, len(r.after))
-	r.first = slices.IndexFunc(r.events, func(e tap.Event) bool { return e.Op == tap.Mark })
-	return r
+	return dir
 }
 
 // record runs a task in another process and keeps what it does below root.
@@ -308,24 +342,23 @@ func (p powerTask) work() error {
 	if err != nil {
 		return err
 	}
-	a, err := st.Account(p.Account)
+	random := rand.New(rand.NewPCG(p.Seed, 0))
+	workers, err := p.workers(st, random, note)
 	if err != nil {
 		return err
 	}
-	random := rand.New(rand.NewPCG(p.Seed, 0))
-	var report powerReport
-	var workers []*powerWorker
-	errs := make([]error, 4)
+	report := powerReport{Account: workers[0].a.id}
+	h := &powerHousehold{st: st, note: note(len(workers)), random: rand.New(rand.NewPCG(random.Uint64(), 0))}
+	if err := h.load(); err != nil {
+		return err
+	}
+	h.after = append(h.after, h.text())
+	errs := make([]error, len(workers)+1)
 	var running sync.WaitGroup
-	for i := range 3 {
-		w := &powerWorker{number: i, a: a, note: note(i), random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: powerState{}, kept: powerState{}}
-		w.after = append(w.after, w.now.text())
-		workers = append(workers, w)
+	for i, w := range workers {
 		running.Go(func() { errs[i] = w.work() })
 	}
-	h := &powerHousehold{st: st, note: note(3), random: rand.New(rand.NewPCG(random.Uint64(), 0)), accounts: map[string]bool{"ann": true}, settings: map[string]string{}}
-	h.after = append(h.after, h.text())
-	running.Go(func() { errs[3] = h.work() })
+	running.Go(func() { errs[len(workers)] = h.work() })
 	running.Wait()
 	for _, w := range workers {
 		report.After = append(report.After, w.after)
@@ -333,6 +366,32 @@ func (p powerTask) work() error {
 	report.After = append(report.After, h.after)
 	out, err := json.Marshal(report)
 	return errors.Join(append(errs, err, st.Close(), marks.Close(), os.WriteFile(p.Report, out, 0o600))...)
+}
+
+// workers are three that go on where others, of the life before, ended.
+func (p powerTask) workers(st *Store, random *rand.Rand, note func(int) func(eventKind)) (all []*powerWorker, err error) {
+	info, err := st.FindAccount("ann")
+	if err != nil {
+		return nil, err
+	}
+	a, err := st.Account(info.ID)
+	if err != nil {
+		return nil, err
+	}
+	states, err := loadPowerStates(a, 3)
+	if err != nil {
+		return nil, err
+	}
+	for i, now := range states {
+		w := &powerWorker{number: i, a: a, note: note(i), random: rand.New(rand.NewPCG(random.Uint64(), 0)), now: now, kept: powerState{}}
+		if err := w.loadKept(); err != nil {
+			return nil, err
+		}
+		w.serial = int(p.Seed%1000) * 1000
+		w.after = append(w.after, w.now.text())
+		all = append(all, w)
+	}
+	return all, nil
 }
 
 // A powerHousehold changes accounts, addresses and settings.
@@ -356,18 +415,25 @@ func (h *powerHousehold) text() string {
 }
 
 func householdText(st *Store) (string, error) {
-	h := powerHousehold{accounts: map[string]bool{}, settings: map[string]string{}}
-	infos, err1 := st.Accounts()
+	h := powerHousehold{st: st}
+	err := h.load()
+	return h.text(), err
+}
+
+// load reads what there is.
+func (h *powerHousehold) load() error {
+	h.accounts, h.settings = map[string]bool{}, map[string]string{}
+	infos, err1 := h.st.Accounts()
 	for _, info := range infos {
 		h.accounts[info.Name] = true
 	}
-	settings, err2 := st.Settings()
+	settings, err2 := h.st.Settings()
 	for k, v := range settings {
 		if strings.HasPrefix(k, "power") {
 			h.settings[k] = v
 		}
 	}
-	return h.text(), errors.Join(err1, err2)
+	return errors.Join(err1, err2)
 }
 
 func (h *powerHousehold) work() error {
@@ -389,7 +455,7 @@ func (h *powerHousehold) step() (do func() error) {
 	switch dice := h.random.IntN(100); {
 	case dice < 15 && h.serial < householdAccounts:
 		h.serial++
-		name := fmt.Sprint("visitor", h.serial)
+		name := fmt.Sprint("visitor", h.random.IntN(1e6), "x")
 		h.accounts[name] = true
 		return func() error { _, err := h.st.CreateAccount(name, []byte("secret")); return err }
 	case dice < 25 && len(names) > 1:

@@ -34,8 +34,16 @@ func (s powerState) text() string {
 
 func (s powerState) uids(name string) []imap.UID { return slices.Sorted(maps.Keys(s[name])) }
 
-// readPowerStates reads all mailboxes and messages, by worker.
+// readPowerStates reads all mailboxes and messages, by worker, as text.
 func readPowerStates(a *Account, workers int) (texts []string, err error) {
+	states, err := loadPowerStates(a, workers)
+	for _, s := range states {
+		texts = append(texts, s.text())
+	}
+	return texts, err
+}
+
+func loadPowerStates(a *Account, workers int) ([]powerState, error) {
 	boxes, err := a.Mailboxes()
 	if err != nil {
 		return nil, err
@@ -53,10 +61,32 @@ func readPowerStates(a *Account, workers int) (texts []string, err error) {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
 	}
-	for _, s := range states {
-		texts = append(texts, s.text())
+	return states, nil
+}
+
+// loadKept reads what can be restored of a worker's mailboxes.
+func (w *powerWorker) loadKept() error {
+	for name := range w.now {
+		err := w.a.Kept(context.Background(), KeptFilter{Mailbox: name}, func(page []KeptMessage) error {
+			for i := range page {
+				m := &page[i]
+				sum, err := blobSum(w.a, &m.Row)
+				if err != nil {
+					return err
+				}
+				if w.kept[name] == nil {
+					w.kept[name] = map[imap.UID]powerMessage{}
+				}
+				flags := slices.DeleteFunc(slices.Clone(m.Flags), func(f imap.Flag) bool { return f == imap.FlagDeleted })
+				w.kept[name][m.UID] = powerMessage{sum, flagText(flags)}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return texts, nil
+	return nil
 }
 
 func readPowerBox(a *Account, m Mailbox) (map[imap.UID]powerMessage, error) {
@@ -70,19 +100,31 @@ func readPowerBox(a *Account, m Mailbox) (map[imap.UID]powerMessage, error) {
 		return nil, err
 	}
 	for _, row := range rows {
-		b, err := a.OpenBlob(row.Blob)
+		sum, err := blobSum(a, &row)
 		if err != nil {
 			return nil, err
 		}
-		h := sha256.New()
-		n, err := b.WriteRange(h, 0, b.Size())
-		b.Close()
-		if err != nil || n != row.Size {
-			return nil, fmt.Errorf("UID %d: %d bytes of %d: %w", row.UID, n, row.Size, err)
-		}
-		box[row.UID] = powerMessage{shortSum(h.Sum(nil)), flagText(m.FlagNames(row.Flags))}
+		box[row.UID] = powerMessage{sum, flagText(m.FlagNames(row.Flags))}
 	}
 	return box, nil
+}
+
+// blobSum reads a message's bytes.
+func blobSum(a *Account, row *Row) (string, error) {
+	b, err := a.OpenBlob(row.Blob)
+	if err != nil {
+		return "", err
+	}
+	defer b.Close()
+	h := sha256.New()
+	n, err := b.WriteRange(h, 0, b.Size())
+	if err == nil && n != row.Size {
+		err = ErrCorrupt
+	}
+	if err != nil {
+		return "", fmt.Errorf("UID %d: %d bytes of %d: %w", row.UID, n, row.Size, err)
+	}
+	return shortSum(h.Sum(nil)), nil
 }
 
 func shortSum(b []byte) string { return fmt.Sprintf("%x", b[:4]) }
