@@ -50,7 +50,7 @@ var phases = []phase{
 	{name: "start", weight: 2, calls: 30, at: always, starting: true},
 	{name: "stop", weight: 1, calls: 20, at: always, load: (*scene).stopLoad},
 	{name: "system.db", weight: 1, calls: 12, at: file("system.db"), load: (*scene).adminLoad},
-	{name: "account add and delete", weight: 1, calls: 60, at: always, load: (*scene).adminLoad},
+	{name: "accounts", weight: 2, calls: 60, at: elsewhere, load: (*scene).adminLoad},
 }
 
 // any moment is what a kill by the clock falls into.
@@ -71,6 +71,12 @@ func file(pattern string) func(*scene, tap.Event) bool {
 		to, _ := path.Match(pattern, path.Base(e.To))
 		return ok || to
 	}
+}
+
+// elsewhere is in folders other than those of the clients' accounts.
+func elsewhere(s *scene, e tap.Event) bool {
+	dir, _, _ := strings.Cut(strings.TrimPrefix(e.Path, "accounts/"), "/")
+	return strings.HasPrefix(e.Path, "accounts/") && s.names[dir] == ""
 }
 
 func always(*scene, tap.Event) bool { return true }

@@ -31,7 +31,7 @@ type scene struct {
 	appenders []*appender          // all in one mailbox of accounts[0]
 	bulk      *bulk                // in accounts[1]
 	keeper    *keeper              // in accounts[0]
-	visitors  int                  // accounts made by the administrator
+	office    *office              // makes others
 
 	names   map[string]string // of accounts, by the name of their folder
 	board   board
@@ -74,6 +74,7 @@ func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
 		a.account, a.board = accounts[0], &s.board
 		s.appenders = append(s.appenders, a)
 	}
+	s.office = newOffice(s.random.Uint64())
 	s.keeper = newKeeper(accounts[0], &s.board, s.random.Uint64())
 	if err := s.findNames(); err != nil {
 		t.Fatal(err)
@@ -257,23 +258,6 @@ func (s *scene) stopLoad(r *round) error {
 	return nil
 }
 
-// adminLoad: accounts come, get addresses and go while the clients work.
-func (s *scene) adminLoad(r *round) error {
-	if err := s.begin(r); err != nil {
-		return s.unlessKilled(r, err)
-	}
-	ctx, cancel := r.alive()
-	defer cancel()
-	for ctx.Err() == nil {
-		s.visitors++
-		name := fmt.Sprintf("visitor%d", s.visitors)
-		// What is killed with the server, or finds none, may fail.
-		_ = s.n.AddAccount(ctx, name, password)
-		_, _ = s.n.Run(ctx, "", "account", "delete", name)
-	}
-	return nil
-}
-
 // alive ends with the server.
 func (r *round) alive() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -313,7 +297,7 @@ func (s *scene) startAndKill(p *phase) (where string, err error) {
 // settle compares what is there with what was acknowledged. whole: byte by
 // byte; else the bytes are read of what is new.
 func (s *scene) settle(server *rig.Server, whole bool) error {
-	var errs []error
+	errs := []error{s.settleOffice()}
 	for i, account := range accounts {
 		c, err := server.Connect(account, password)
 		if err != nil {
@@ -321,6 +305,9 @@ func (s *scene) settle(server *rig.Server, whole bool) error {
 		}
 		for _, w := range s.workers[account] {
 			errs = append(errs, w.settle(c, whole))
+		}
+		if err := c.Do("STATUS Recovered (MESSAGES)", nil); err == nil {
+			errs = append(errs, fmt.Errorf("%s has a mailbox Recovered: messages lost their rows", account))
 		}
 		if i == 0 {
 			errs = append(errs, settleAppenders(c, shared, s.appenders), s.settleKeeper(c))
