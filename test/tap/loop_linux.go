@@ -77,10 +77,15 @@ func (t *Tap) loop() {
 			t.err = err
 			return
 		}
-		if err := c.answer(); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
+		if err := c.answer(); err != nil && !gone(err) {
 			t.err = errors.Join(t.err, err)
 		}
 	}
+}
+
+// gone reports whether an answer came too late, for a program that was killed.
+func gone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINPROGRESS)
 }
 
 // A call is one system call that waits for its answer.
