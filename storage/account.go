@@ -41,6 +41,7 @@ type Account struct {
 	uses  uint64 // how often users came
 	// rowsRead counts the message rows that readers got.
 	rowsRead atomic.Uint64
+	writes   atomic.Uint64 // requests that wrote, for the upkeep
 	shut     bool
 	stray    bool // f is to be closed when nobody uses it
 	rest     *time.Timer

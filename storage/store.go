@@ -75,6 +75,8 @@ type Store struct {
 	// time, together with what it does to folders.
 	admin sync.Mutex
 
+	upkeep *upkeep
+
 	logins   logins
 	policies atomic.Uint64 // counts the changes of settings
 
@@ -195,6 +197,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if !o.NoSync {
 		st.makeReserve()
 	}
+	st.startUpkeep()
 	return st, nil
 }
 
@@ -248,6 +251,7 @@ func (st *Store) Account(id AccountID) (*Account, error) {
 // Close closes all accounts and gives the folder back. Calls on the store and
 // its accounts get ErrClosed from then on.
 func (st *Store) Close() error {
+	st.upkeep.stop() // its jobs may want the lock
 	st.admin.Lock()
 	defer st.admin.Unlock()
 	st.mu.Lock()

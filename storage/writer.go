@@ -256,6 +256,7 @@ func (f *files) write(batch []*job) {
 		batch[0].err = mapError(survive(func() error { return batch[0].fn(f) }))
 		return
 	}
+	f.a.writes.Add(1)
 	if f.writeJournal(batch) {
 		return
 	}
