@@ -72,7 +72,7 @@ func keptMessage(k *storage.KeptMessage, header []byte) KeptMessage {
 	m := KeptMessage{
 		Mailbox: k.Mailbox, Gone: k.Gone, UID: uint32(k.UID), ID: k.Email.String(), Expunged: k.Expunged.UTC(),
 		Date: k.InternalDate(), Size: k.Size, Flags: []string{},
-		From: headerText(header, "FROM"), Subject: headerText(header, "SUBJECT"),
+		From: HeaderText(header, "FROM"), Subject: HeaderText(header, "SUBJECT"),
 	}
 	for _, f := range k.Flags {
 		m.Flags = append(m.Flags, string(f))
@@ -80,8 +80,8 @@ func keptMessage(k *storage.KeptMessage, header []byte) KeptMessage {
 	return m
 }
 
-// headerText is a header field as people read it.
-func headerText(header []byte, name string) (text string) {
+// HeaderText is a header field as people read it.
+func HeaderText(header []byte, name string) (text string) {
 	mail.HeaderField(header, name, func(value []byte) bool {
 		text = strings.Join(strings.Fields(mail.DecodeHeader(strings.ReplaceAll(string(value), "\r\n", ""))), " ")
 		return false

@@ -78,3 +78,72 @@ func TestBackupAndRestore(t *testing.T) {
 		})
 	}
 }
+
+// Single messages come back from a backup, once.
+func TestRestoreFromCopy(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	data, dir := filepath.Join(root, "data"), filepath.Join(root, "backup")
+	must(t, "", "init", "--data", data)
+	must(t, "a password\n", "account", "add", "anna", "--data", data, "--password-stdin")
+	importMails(t, data, "anna", "INBOX", 0, 20)
+	importMails(t, data, "anna", "Work/2026", 50, 4)
+	must(t, "", "backup", "--data", data, dir)
+	before := fileTimes(t, dir)
+	s := startServer(t, data)
+	c := s.dial(t)
+	c.do(`LOGIN anna "a password"`)
+	c.do("SELECT INBOX")
+	c.do(`STORE 1:10 +FLAGS (\Deleted)`)
+	c.do("EXPUNGE")
+	c.do("UNSELECT")
+	if got := c.do("DELETE Work/2026"); !strings.Contains(got, "a OK") {
+		t.Fatal(got)
+	}
+	restore := func(args ...string) string {
+		return must(t, "", append([]string{"restore", "--data", data, "--account", "anna", "--from", dir}, args...)...)
+	}
+	list := restore("--list", "--search", `FROM s3@example.org`)
+	if strings.Count(list, "\n") < 1 || !strings.Contains(list, "INBOX  UID 4") || strings.Contains(list, "UID 5") {
+		t.Errorf("list: %q", list)
+	}
+	for _, want := range []string{`"added":1,"skipped":0`, `"added":0,"skipped":1`} {
+		if got := restore("--json", "--search", `OR HEADER Message-ID "<3@example.org>" SUBJECT "no such"`); !strings.Contains(strings.Join(strings.Fields(got), ""), want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	restore("--mailbox", "Work/2026")
+	if got := c.do("STATUS Work/2026 (MESSAGES)"); !strings.Contains(got, "MESSAGES 4") {
+		t.Error(got)
+	}
+	restore("--search", "BODY \"body 7\"")
+	if got := c.do("STATUS INBOX (MESSAGES)"); !strings.Contains(got, "MESSAGES 12") {
+		t.Error(got)
+	}
+	wantCode(t, 2, "--search", "restore", "--data", data, "--account", "anna", "--from", dir, "--search", "NONSENSE")
+	wantCode(t, 1, "no mailbox Nothing", "restore", "--data", data, "--account", "anna", "--from", dir, "--mailbox", "Nothing", "--list")
+	wantCode(t, 1, "no account bob", "restore", "--data", data, "--account", "bob", "--from", dir)
+	if after := fileTimes(t, dir); after != before {
+		t.Errorf("the backup was changed:\n%s\n%s", before, after)
+	}
+}
+
+// fileTimes lists a tree with sizes and times.
+func fileTimes(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && !d.IsDir() {
+			fmt.Fprintln(&b, path, info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}

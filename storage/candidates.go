@@ -16,7 +16,7 @@ func (a *Account) Candidates(blobs []BlobID, needle string) (maybe []bool, err e
 		maybe[i] = true
 	}
 	slices := needleSlices(needle)
-	if len(slices) == 0 {
+	if len(slices) == 0 || a.st.opts.readOnly { // a copy has no index, and none is made
 		return maybe, nil
 	}
 	f, err := a.acquire()

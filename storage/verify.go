@@ -5,11 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"path/filepath"
 	"strings"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -18,10 +15,7 @@ import (
 // and changes nothing in it: what Check finds, and the checksums of all bodies
 // in the volumes that bodies names (0 is mail.db).
 func verifyAccount(ctx context.Context, dir string, id AccountID, bodies []uint16) (findings []string, err error) {
-	st := &Store{dir: filepath.Dir(filepath.Dir(dir)), log: slog.New(slog.DiscardHandler)}
-	st.opts = Options{Log: st.log, MaxMessage: defaultMaxMessage, readOnly: true}
-	st.clock = openClock(st.dir, nil, time.Time{})
-	st.presence.looked.Store(math.MaxInt64) // nothing is held here that could go away
+	st := quietStore(filepath.Dir(filepath.Dir(dir)))
 	a := newAccount(st, id)
 	a.dir = dir
 	defer func() { err = errors.Join(err, a.close()) }()
@@ -77,7 +71,8 @@ func verifyBodies(ctx context.Context, tx *bolt.Tx, bad func(id BlobID, chunk ui
 
 // verifyHousehold checks a copy of system.db that nobody uses.
 func verifyHousehold(path, id string) error {
-	st := &Store{id: id, log: slog.New(slog.DiscardHandler)}
+	st := quietStore(filepath.Dir(path))
+	st.id = id
 	return st.verifySystem(path)
 }
 
