@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: build test docs fuzz bench bench-quick oracle torture crash power corpus release ci
+.PHONY: build test docs fuzz bench bench-quick oracle torture crash power mixes corpus release ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o nestbox .
@@ -32,13 +32,16 @@ bench-quick:
 
 # The long forms of tests that have a short form in `go test ./...`; each
 # prints its figures. HACKING.md says how long they take.
-torture: crash power
+torture: crash power mixes
 
 crash:
 	go test -count=1 -v ./test/crash -run Kill -rounds 1000 -timeout 60m | grep -v '^=== '
 
 power:
 	go test -count=1 -v ./storage -run PowerLoss -power-states 2000 -timeout 30m | grep -v '^=== \|^    --- PASS'
+
+mixes:
+	go test -count=1 -v ./storage -run MixesOfFiles -mixes 100 -timeout 30m | grep -v '^=== '
 
 corpus:
 	go test -count=1 ./test/e2e/corpus -full -timeout 30m
