@@ -46,6 +46,8 @@ var errorKinds = []struct {
 	{"too_big", storage.ErrTooBig, http.StatusRequestEntityTooLarge},
 	{"disk_full", storage.ErrDiskFull, http.StatusInsufficientStorage},
 	{"no_deleted", storage.ErrNoDeleted, http.StatusNotFound},
+	{"no_rule", storage.ErrNoRule, http.StatusNotFound},
+	{"clock", storage.ErrClock, http.StatusServiceUnavailable},
 	{"held", storage.ErrHeld, http.StatusForbidden},
 	{"over_quota", storage.ErrOverQuota, http.StatusInsufficientStorage},
 	{"read_only", storage.ErrReadOnly, http.StatusForbidden},

@@ -51,6 +51,9 @@ func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 	if c.literal.Size == 0 {
 		return reply{}, no(imap.ResponseCodeCannot, "a message of no octets")
 	}
+	if err := s.account.MayAppend(c.literal.Size); err != nil {
+		return reply{}, err
+	}
 	upload, err := s.account.NewUpload(c.literal.Size)
 	if err != nil {
 		return reply{}, err

@@ -53,7 +53,7 @@ func TestScript(t *testing.T) {
 // startScriptServer serves a new store on loopback until the test ends; then
 // the store must be sound, and the log without internal errors.
 //
-// Options of transcripts: literal-minus, tls, max-message N, off EXTENSION,
+// Options of transcripts: literal-minus, tls, max-message N, off EXTENSION, quota N, quota_messages N, quota_mailboxes N,
 // read-timeout DURATION, idle-timeout DURATION.
 func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	dir := t.TempDir()
@@ -147,6 +147,11 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 		o.Off = strings.Split(value, ",")
 	case "read-timeout":
 		o.ReadTimeout, err = time.ParseDuration(value)
+	case "quota", "quota_messages", "quota_mailboxes":
+		if so.Fixed == nil {
+			so.Fixed = map[string]string{}
+		}
+		so.Fixed[name] = value
 	case "idle-timeout":
 		o.IdleTimeout, err = time.ParseDuration(value)
 	default:

@@ -67,7 +67,8 @@ type files struct {
 	modseq ModSeq
 	// used is what the account holds, from the mailbox rows. Only the writer's.
 	used  Usage
-	level int // of the quota, in percent, of which the log was told
+	shown atomic.Pointer[Usage] // a copy for readers
+	level int                   // of the quota, in percent, of which the log was told
 	// noted is what system.db has of the account, or soon will. Only the writer's.
 	noted AccountNote
 }

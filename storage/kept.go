@@ -293,6 +293,7 @@ func (f *files) startCounts() {
 	if err := f.countKept(); err != nil {
 		f.a.st.log.Warn("kept_not_counted", "account", string(f.a.id), "error", err) // the next open tries again
 	}
+	f.showUsed()
 	f.watchQuota(f.a.policy().limits, false)
 }
 

@@ -22,12 +22,16 @@ type forgetRequest struct {
 	forgotten
 }
 
-// forgotten is what went for good. Octets counts messages, bytes the blobs
-// that nothing else refers to.
+// forgotten is what went for good: expunged messages, and the octets of blobs
+// without another reference, also of moved messages.
 type forgotten struct {
 	KeptCount
 	bytes int64
+	blobs unreferenced
 }
+
+// unreferenced says of blobs that lost a reference whether it was the last.
+type unreferenced map[BlobID]bool
 
 func (r *forgetRequest) bodies() []*Upload { return nil }
 func (r *forgetRequest) rows() int         { return len(r.keys) }
@@ -35,7 +39,7 @@ func (r *forgetRequest) rewind()           {}
 func (r *forgetRequest) frees() bool       { return true }
 
 func (r *forgetRequest) apply(w *txn) (bool, error) {
-	r.forgotten = forgotten{}
+	r.forgotten = forgotten{blobs: unreferenced{}}
 	owners, err := w.f.keptOwners(w.tx)
 	if err != nil {
 		return false, err
@@ -52,7 +56,11 @@ func (r *forgetRequest) apply(w *txn) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		r.KeptCount, r.bytes = r.plus(KeptCount{1, e.row.Size}), r.bytes+bytes
+		r.bytes += bytes
+		r.blobs[e.row.Blob] = bytes > 0
+		if e.why == keptExpunged {
+			r.KeptCount = r.plus(KeptCount{1, e.row.Size})
+		}
 	}
 	return false, nil
 }

@@ -84,7 +84,7 @@ func (a *Account) freeKeptUntil(ctx context.Context, until, need int64) (freed i
 		_, ok := rules.keptUntil(o, time.Time{}, why)
 		return until, ok
 	}, func(n forgotten) bool { return n.bytes >= need })
-	if n.Messages > 0 {
+	if n.Messages > 0 || n.bytes > 0 {
 		a.st.log.Warn("kept_freed", "account", string(a.id), "messages", n.Messages, "octets", n.bytes)
 		err = errors.Join(err, a.sweepNow(ctx))
 	}

@@ -77,8 +77,9 @@ type Store struct {
 
 	upkeep *upkeep
 
-	logins   logins
-	policies atomic.Uint64 // counts the changes of settings
+	logins        logins
+	changingRules sync.Mutex
+	policies      atomic.Uint64 // counts the changes of settings
 
 	mu       sync.Mutex
 	accounts map[AccountID]*Account

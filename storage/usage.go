@@ -1,10 +1,6 @@
 package storage
 
-import (
-	"fmt"
-
-	bolt "go.etcd.io/bbolt"
-)
+import "fmt"
 
 // Usage is what an account holds, or with 0 for no limit, may hold: the
 // resources STORAGE, MESSAGE and MAILBOX of RFC 9208 §5. Expunged messages
@@ -83,6 +79,7 @@ func (f *files) nowUsed(more Usage) {
 		return
 	}
 	f.used = f.used.plus(more)
+	f.showUsed()
 	f.watchQuota(f.a.policy().limits, true)
 }
 
@@ -118,17 +115,21 @@ func (f *files) watchQuota(limits Usage, tell bool) {
 	}
 }
 
-// Quota is what the account holds and may hold (RFC 9208 §4.1: GETQUOTA). It
-// reads the mailbox rows and no message.
+// showUsed lets readers see what the writer counted.
+func (f *files) showUsed() {
+	u := f.used
+	f.shown.Store(&u)
+}
+
+// Quota is what the account holds and may hold (RFC 9208 §4.1: GETQUOTA), as
+// of the last commit. It reads nothing.
 func (a *Account) Quota() (used, limits Usage, err error) {
-	err = a.read(func(f *files, tx *bolt.Tx) error {
-		return tx.Bucket(bucketNames).ForEach(func(_, id []byte) error {
-			m, err := f.mailboxRow(tx, MailboxID(id))
-			used = used.plus(usageOf(&m))
-			return err
-		})
-	})
-	return used, a.policy().limits, err
+	f, err := a.acquire()
+	if err != nil {
+		return used, limits, err
+	}
+	defer f.release()
+	return *f.shown.Load(), a.policy().limits, nil
 }
 
 // MayAppend refuses a message of so many octets that would pass a quota, so
