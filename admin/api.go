@@ -52,6 +52,7 @@ type API interface {
 	// out, but for what the copy has (storage.Store.Backup).
 	BackupSource(ctx context.Context) (BackupSource, error)
 	Backup(ctx context.Context, have storage.BackupHave, sink func(*storage.BackupPart) error) error
+	PolicyAPI
 
 	Close() error
 }

@@ -111,6 +111,7 @@ func (s *Server) routes() http.Handler {
 	s.deletedRoutes(mux)
 	s.keptRoutes(mux)
 	mux.HandleFunc("POST /v1/backup", s.backupData)
+	s.policyRoutes(mux)
 	return mux
 }
 

@@ -39,6 +39,9 @@ func commands() table {
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
 		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore,
+		&cmdKept, &cmdPurge, &cmdQuota,
+		&cmdRetentionAdd, &cmdRetentionList, &cmdRetentionDelete, &cmdRetentionRun,
+		&cmdHoldAdd, &cmdHoldList, &cmdHoldDelete,
 		&cmdSet, &cmdConfigCheck,
 		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs,
 	}

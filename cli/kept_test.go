@@ -166,3 +166,72 @@ func TestSessionsEnd(t *testing.T) {
 	c.bye("deleted")
 	wantCode(t, exitFailed, "no such deleted account", "account", "undelete", "anna", "--data", data)
 }
+
+// wantOut runs a command that must succeed and print all of texts.
+func wantOut(t *testing.T, args string, texts ...string) {
+	t.Helper()
+	out := must(t, "", strings.Split(args, " ")...)
+	for _, text := range texts {
+		if !strings.Contains(out, text) {
+			t.Errorf("nestbox %s: no %q in\n%s", args, text, out)
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	data := houseOfMail(t, "apple", "pear", "plum")
+	for _, running := range []bool{true, false} {
+		var s *server
+		if running {
+			s = startServer(t, data)
+		}
+		at := " --data " + data
+		wantOut(t, "quota anna --bytes 1MB --messages 3"+at, "1.0 MB", "3")
+		wantCode(t, exitFailed, "quota of 3 messages exceeded", "import", "--data", data, "--account", "anna",
+			writeText(t, filepath.Join(t.TempDir(), "more.eml"), "Subject: more\r\n\r\nmore\r\n"))
+		wantOut(t, "quota anna --default --json"+at, `"own": {}`, `"messages": 3`)
+		wantOut(t, "kept anna --days 30"+at, "30")
+		wantOut(t, "kept anna --mailbox Junk --days 1"+at, "Junk=1")
+		wantOut(t, "kept anna --mailbox Junk --default --json"+at, `"kept_days": 30`, `"mailbox_kept_days": {}`)
+		wantOut(t, "kept anna --default"+at, "14")
+		wantOut(t, "hold add anna --mailbox INBOX"+at)
+		wantOut(t, "hold list"+at, "anna", "INBOX")
+		wantCode(t, exitFailed, "INBOX", "purge", "--data", data, "--account", "anna", "--all", "--yes")
+		wantCode(t, exitFailed, "hold", "account", "delete", "anna", "--data", data, "--yes")
+		wantOut(t, "hold delete anna --mailbox INBOX"+at)
+		wantOut(t, "hold list --json"+at, "[]")
+		wantOut(t, "retention add --account anna --mailbox INBOX --messages 2 --json"+at, `"messages": 2`)
+		wantOut(t, "retention run --account anna --dry-run"+at, "INBOX", "runs from")
+		wantOut(t, "retention run --account anna --dry-run --json"+at, `"messages": 1`, `"waiting": true`)
+		list := must(t, "", strings.Split("retention list"+at, " ")...)
+		rule := strings.Fields(strings.Split(list, "\n")[1])[1]
+		wantOut(t, "retention delete --account anna "+rule+at)
+		wantCode(t, exitFailed, "no such retention rule", "retention", "delete", "--account", "anna", rule, "--data", data)
+		wantCode(t, exitUsage, "--age wants", "retention", "add", "--account", "anna", "--mailbox", "x", "--age", "3h", "--data", data)
+		wantCode(t, exitFailed, "needs an age", "retention", "add", "--account", "anna", "--mailbox", "x", "--data", data)
+		if running {
+			_ = s.Close()
+		}
+	}
+}
+
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{true, false} {
+		data := houseOfMail(t, "apple", "pear", "plum")
+		if running {
+			startServer(t, data)
+		}
+		at := " --account anna --data " + data
+		wantCode(t, exitUsage, "say which", "purge", "--data", data, "--account", "anna")
+		wantCode(t, exitUsage, "say which", "purge", "--data", data, "--account", "anna", "--all", "--subject", "x")
+		wantCode(t, exitUsage, "--uid wants", "purge", "--data", data, "--account", "anna", "--uid", "1")
+		wantCode(t, exitUsage, "--yes", "purge", "--data", data, "--account", "anna", "--subject", "pear")
+		wantOut(t, "purge --subject PEAR --dry-run"+at, "1 messages and 0 expunged ones")
+		wantOut(t, "purge --subject PEAR --yes --json"+at, `"messages": 1`, `"shared": 0`)
+		wantOut(t, "purge --subject PEAR --yes"+at, "0 messages and 0 expunged ones")
+		wantOut(t, "purge --mailbox INBOX --uid 2:9 --dry-run --json"+at, `"messages": 1`)
+		wantOut(t, "restore --list --json"+at)
+	}
+}

@@ -215,4 +215,7 @@ func TestHeldAccountStays(t *testing.T) {
 	if all, names, err := a.Held(); all || !slices.Equal(names, []string{"Case"}) || err != nil {
 		t.Errorf("held: %v %v %v", all, names, err)
 	}
+	must(t, a.SetHold("Case", false))
+	wantKept(t, a, 1)
+	must(t, st.DeleteAccount("ann"))
 }

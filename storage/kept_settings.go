@@ -25,6 +25,9 @@ func (a *Account) setMailbox(mailbox string, change func(*Mailbox)) (err error) 
 	}
 	return a.do(mailboxRequest(func(w *txn) error {
 		m, err := w.byName(mailbox)
+		if err == ErrNoMailbox {
+			return w.setDeleted(mailbox, change)
+		}
 		if err != nil {
 			return err
 		}
@@ -32,6 +35,25 @@ func (a *Account) setMailbox(mailbox string, change func(*Mailbox)) (err error) 
 		w.change(m, 0)
 		return nil
 	}))
+}
+
+// setDeleted is the same of the deleted mailboxes of a name.
+func (w *txn) setDeleted(name string, change func(*Mailbox)) error {
+	owners, err := w.f.keptOwners(w.tx)
+	if err != nil {
+		return err
+	}
+	err = ErrNoMailbox
+	for space, o := range owners {
+		if !o.deleted || o.Name != name {
+			continue
+		}
+		change(&o.Mailbox)
+		if err = w.putIntent(space, intentDeleted, encodeDeleted(&o.Mailbox, time.Unix(o.when, 0))); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // expireWhenDue is the account's share of the upkeep: what was kept long
@@ -48,3 +70,7 @@ func (a *Account) expireWhenDue(ctx context.Context) (next time.Time, err error)
 	}
 	return next, err
 }
+
+// KeptDays is for how many days expunged messages are kept where a mailbox
+// has no number of its own.
+func (a *Account) KeptDays() int { return int(a.policy().kept / oneDay) }

@@ -33,7 +33,7 @@ func (a *Account) RunRetention(ctx context.Context, dry bool) (results []Retenti
 		return nil, err
 	}
 	if !dry && !a.st.clockTrusted() {
-		return nil, fmt.Errorf("%w: %s", ErrClock, a.st.clock.state().Why)
+		return nil, fmt.Errorf("%w (%s): nothing goes by its age until it is synchronised, or the server has run for a day", ErrClock, a.st.clock.state().Why)
 	}
 	boxes, err := a.Mailboxes()
 	if err != nil {
