@@ -251,13 +251,13 @@ func (r *purgeRequest) apply(w *txn) (bool, error) {
 	return false, nil
 }
 
-// pinPatience is how long a purge waits for readers of what it erases.
-const pinPatience = 5 * time.Second
+// purgePatience is how long a purge waits for readers of what it erases.
+const purgePatience = 5 * time.Second
 
 // eraseBytes gives up the bytes of blobs without references, in all volumes,
 // and what the files still hold of them.
 func (p *purger) eraseBytes() error {
-	for deadline := time.Now().Add(pinPatience); ; {
+	for deadline := time.Now().Add(purgePatience); ; {
 		if err := p.a.sweepNow(p.ctx); err != nil {
 			return err
 		}
