@@ -109,7 +109,7 @@ var cmdKept = command{
 	name:  "kept",
 	args:  "[ACCOUNT]",
 	short: "Show or change how long expunged messages are kept",
-	long:  "Without flags shows how many expunged messages the accounts have, which `nestbox restore` brings back, and for how many days they are kept. --days gives ACCOUNT, or with --mailbox one of its mailboxes, a number of its own; --default takes it away. `nestbox set kept_days` is the household's. What was kept long enough goes in the next hour.",
+	long:  "Without flags shows how many expunged messages the accounts have, which `nestbox restore` brings back, and for how many days they are kept. --days gives ACCOUNT, or with --mailbox one of its mailboxes, a number of its own; --default takes it away. `nestbox set kept_days` is the household's. What was kept long enough goes within a day.",
 	examples: []example{
 		{"nestbox kept", "all accounts"},
 		{"nestbox kept anna --days 30", "keeps hers for 30 days"},
@@ -183,7 +183,7 @@ var cmdHoldDelete = command{
 	name:  "hold delete",
 	args:  "ACCOUNT",
 	short: "End a legal hold",
-	long:  "Ends the hold of an account, or with --mailbox of one mailbox. What was kept only by it goes within the hour if it is older than expunged messages are kept.",
+	long:  "Ends the hold of an account, or with --mailbox of one mailbox. What was kept only by it goes within a day if it is older than expunged messages are kept.",
 	examples: []example{
 		{"nestbox hold delete anna --mailbox Projects/Bridge", "ends the hold of that mailbox"},
 	},

@@ -111,6 +111,14 @@ func (a *Account) keptFrom(from []byte) (p keptPage, err error) {
 	return p, err
 }
 
+// rest is pause, for work that somebody may wait for: then p is nil.
+func (p *pacer) rest(ctx context.Context, a *Account) error {
+	if p == nil {
+		return ctx.Err()
+	}
+	return p.pause(ctx, a)
+}
+
 // eachKept calls f with all kept rows, a page at a time and without a
 // transaction open.
 func (a *Account) eachKept(ctx context.Context, f func(p *keptPage) error) error {
@@ -138,7 +146,7 @@ func (a *Account) expireKept(ctx context.Context, now time.Time) (gone KeptCount
 	}
 	rules := a.policy()
 	until := func(o *keptOwner, why keptReason) (int64, bool) { return rules.keptUntil(o, now, why) }
-	n, wait, err := a.forgetKept(ctx, until, nil)
+	n, wait, err := a.forgetKept(ctx, new(pacer), until, nil)
 	if err == nil {
 		err = a.settleDeleted() // forgets mailboxes of which nothing is left
 	}
@@ -151,7 +159,7 @@ const maxExpireWait = oneDay
 
 // forgetKept removes the kept rows that until lets go, until enough says so.
 // wait is how long until the next may go.
-func (a *Account) forgetKept(ctx context.Context, until func(*keptOwner, keptReason) (int64, bool), enough func(forgotten) bool) (n forgotten, wait time.Duration, err error) {
+func (a *Account) forgetKept(ctx context.Context, pace *pacer, until func(*keptOwner, keptReason) (int64, bool), enough func(forgotten) bool) (n forgotten, wait time.Duration, err error) {
 	wait = maxExpireWait
 	var keys [][]byte
 	flush := func() error {
@@ -166,6 +174,9 @@ func (a *Account) forgetKept(ctx context.Context, until func(*keptOwner, keptRea
 	}
 	done := errors.New("enough")
 	err = a.eachKept(ctx, func(p *keptPage) error {
+		if err := pace.rest(ctx, a); err != nil {
+			return err
+		}
 		for i := range p.entries {
 			e := &p.entries[i]
 			last, ok := until(p.owners[e.space], e.why)

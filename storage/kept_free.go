@@ -80,7 +80,7 @@ func (a *Account) keptByHour(ctx context.Context, byHour map[int64]int64) error 
 // need octets are freed.
 func (a *Account) freeKeptUntil(ctx context.Context, until, need int64) (freed int64, err error) {
 	rules := a.policy()
-	n, _, err := a.forgetKept(ctx, func(o *keptOwner, why keptReason) (int64, bool) {
+	n, _, err := a.forgetKept(ctx, nil, func(o *keptOwner, why keptReason) (int64, bool) {
 		_, ok := rules.keptUntil(o, time.Time{}, why)
 		return until, ok
 	}, func(n forgotten) bool { return n.bytes >= need })

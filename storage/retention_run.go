@@ -28,6 +28,17 @@ var ErrClock = errors.New("the clock is not trusted yet")
 // of at most ReadRows expunges. With dry it says what it would do, also of
 // rules that wait. A hold beats every rule.
 func (a *Account) RunRetention(ctx context.Context, dry bool) (results []RetentionResult, err error) {
+	return a.runRetention(ctx, dry, nil)
+}
+
+// retainWhenDue is the account's share of the upkeep. Without rules its files
+// are not opened.
+func (a *Account) retainWhenDue(ctx context.Context) (next time.Time, err error) {
+	_, err = a.runRetention(ctx, false, new(pacer))
+	return a.now().Add(oneDay / 4), err
+}
+
+func (a *Account) runRetention(ctx context.Context, dry bool, p *pacer) (results []RetentionResult, err error) {
 	rules, err := a.st.RetentionRules(a.id)
 	if err != nil || len(rules) == 0 {
 		return nil, err
@@ -51,7 +62,7 @@ func (a *Account) RunRetention(ctx context.Context, dry bool) (results []Retenti
 			}
 			res := RetentionResult{Rule: rule, Mailbox: boxes[i].Name, Held: settings.hold || boxes[i].Hold, Waiting: now.Before(rule.Starts())}
 			if dry || !res.Held && !res.Waiting {
-				err = a.retain(ctx, &boxes[i], now, &res, dry)
+				err = a.retain(ctx, p, &boxes[i], now, &res, dry)
 			}
 			results = append(results, res)
 			if err != nil {
@@ -65,7 +76,7 @@ func (a *Account) RunRetention(ctx context.Context, dry bool) (results []Retenti
 // retain applies a rule to a mailbox: first the messages that are too old,
 // then of what is left the first ones, until there are no more than the rule
 // allows.
-func (a *Account) retain(ctx context.Context, m *Mailbox, now time.Time, res *RetentionResult, dry bool) error {
+func (a *Account) retain(ctx context.Context, p *pacer, m *Mailbox, now time.Time, res *RetentionResult, dry bool) error {
 	box, err := a.Mailbox(m.ID)
 	if errors.Is(err, ErrNoMailbox) {
 		return nil
@@ -81,7 +92,7 @@ func (a *Account) retain(ctx context.Context, m *Mailbox, now time.Time, res *Re
 	cut := now.AddDate(0, 0, -rule.Days).Unix()
 	pass := func(due func(r *Row) bool) error {
 		return a.eachLive(&box, func(rows []Row) error {
-			if err := ctx.Err(); err != nil {
+			if err := p.rest(ctx, a); err != nil {
 				return err
 			}
 			var uids []imap.UID

@@ -178,7 +178,9 @@ func TestRetentionGoesOn(t *testing.T) {
 	must(t, st.Close())
 	st = openKept(t, dir, clock)
 	a = accountOf(t, st, a.id)
-	retain(t, a, false)
+	if next, err := a.retainWhenDue(context.Background()); err != nil || !next.After(st.now()) {
+		t.Errorf("due again at %v, %v", next, err)
+	}
 	if got := uidsOf(t, a, "INBOX"); len(got) != 10 || got[0] != 1291 {
 		t.Errorf("left: %v", got)
 	}
