@@ -32,6 +32,9 @@ type conn struct {
 
 	stream net.Conn // raw, or TLS over it. Only the connection's goroutine uses it.
 	secure bool
+	// in and out, if any, are a layer over stream that the session put there.
+	in     io.Reader
+	out    io.Writer
 	writes int // pieces written; tells whether a command's answer has begun
 
 	mu      sync.Mutex
@@ -131,7 +134,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		_ = c.raw.SetReadDeadline(until)
 	}
-	n, err := c.stream.Read(p)
+	from := io.Reader(c.stream)
+	if c.in != nil {
+		from = c.in
+	}
+	n, err := from.Read(p)
 	return n, connFailed(err)
 }
 
@@ -139,7 +146,11 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(c.srv.o.WriteTimeout))
 	c.writes++
-	n, err := c.stream.Write(p)
+	to := io.Writer(c.stream)
+	if c.out != nil {
+		to = c.out
+	}
+	n, err := to.Write(p)
 	return n, connFailed(err)
 }
 

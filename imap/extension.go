@@ -107,6 +107,7 @@ func protocol() []*extension {
 		&extCondStore,
 		&extQResync,
 		&extUIDOnly,
+		&extCompress,
 		&extPartial,
 		&extObjectID,
 		&extSaveDate,
