@@ -33,6 +33,9 @@ type extension struct {
 	storeModifiers []storeModifier
 	searchKeys     []searchKey
 	searchReturns  []searchReturn
+	sortKeys       []sortKey
+	sortOptions    []sortOption
+	threadings     []threading
 	statusItems    []statusItem
 	selectParams   []selectParam
 	listOptions    []listOption
@@ -44,6 +47,11 @@ type extension struct {
 type capability struct {
 	name string
 	when func(s *session) bool
+}
+
+// has is the condition of a capability that makes no sense without x.
+func has(x *extension) func(s *session) bool {
+	return func(s *session) bool { return s.off&x.bit == 0 }
 }
 
 // extSet is a set of extensions.
@@ -112,6 +120,10 @@ func protocol() []*extension {
 		&extObjectID,
 		&extSaveDate,
 		&extWithin,
+		&extSort,
+		&extSortDisplay,
+		&extESort,
+		&extThread,
 	}
 }
 
@@ -125,6 +137,9 @@ type tables struct {
 	storeModifiers map[string]entry[storeModifier]
 	searchKeys     map[string]entry[searchKey]
 	searchReturns  map[string]entry[searchReturn]
+	sortKeys       map[string]entry[sortKey]
+	sortOptions    map[string]entry[sortOption]
+	threadings     map[string]entry[threading]
 	statusItems    map[string]entry[statusItem]
 	selectParams   map[string]entry[selectParam]
 	listSelections map[string]entry[listOption]
@@ -157,6 +172,9 @@ func newTables(off []string) (t *tables, unknown []string) {
 		fill(&t.storeModifiers, x, x.storeModifiers, func(v storeModifier) string { return v.name })
 		fill(&t.searchKeys, x, x.searchKeys, func(v searchKey) string { return v.name })
 		fill(&t.searchReturns, x, x.searchReturns, func(v searchReturn) string { return v.name })
+		fill(&t.sortKeys, x, x.sortKeys, func(v sortKey) string { return v.name })
+		fill(&t.sortOptions, x, x.sortOptions, func(v sortOption) string { return v.name })
+		fill(&t.threadings, x, x.threadings, func(v threading) string { return v.name })
 		fill(&t.statusItems, x, x.statusItems, func(v statusItem) string { return v.name })
 		fill(&t.selectParams, x, x.selectParams, func(v selectParam) string { return v.name })
 		for _, v := range x.listOptions {

@@ -58,11 +58,16 @@ func (p *searchParser) program(d *wire.Decoder) (criterion, error) {
 		p.decode, failed = charsetDecoder(d.Astring())
 		d.SP()
 	}
+	return p.joined(d), failed
+}
+
+// joined reads keys up to the end of the command.
+func (p *searchParser) joined(d *wire.Decoder) criterion {
 	all := []criterion{p.key(d)}
 	for d.Err() == nil && d.TrySP() {
 		all = append(all, p.key(d))
 	}
-	return and(all...), failed
+	return and(all...)
 }
 
 // key reads a search-key.

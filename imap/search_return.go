@@ -177,11 +177,7 @@ func (res *found) add(row *storage.Row) bool {
 	res.max, res.maxModSeq = row.UID, row.ModSeq
 	res.highest = max(res.highest, row.ModSeq)
 	if res.returns&returnSave != 0 {
-		if n := len(res.saved); n > 0 && res.saved[n-1].Hi+1 == row.UID {
-			res.saved[n-1].Hi = row.UID
-		} else {
-			res.saved = append(res.saved, view.Range{Lo: row.UID, Hi: row.UID})
-		}
+		res.keep(row.UID)
 	}
 	if res.returns == 0 || res.returns&returnAll != 0 {
 		res.numbers = appendNumber(res.numbers, res.number(row.UID))
@@ -219,6 +215,15 @@ func writeNumbers(w *wire.Encoder, numbers []numRange) {
 			}
 			return b
 		})
+	}
+}
+
+// keep takes a match into what is saved for "$"; they come in ascending order.
+func (res *found) keep(uid imap.UID) {
+	if n := len(res.saved); n > 0 && res.saved[n-1].Hi+1 == uid {
+		res.saved[n-1].Hi = uid
+	} else {
+		res.saved = append(res.saved, view.Range{Lo: uid, Hi: uid})
 	}
 }
 
