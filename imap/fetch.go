@@ -24,6 +24,7 @@ const (
 	needRow    needs = 1 << iota // storage.Rows
 	needRecord                   // storage.Records
 	needHeader                   // storage.Headers
+	needBody                     // storage.Bodies, and storage.OpenBlob for what that lacks
 	needBlob                     // storage.OpenBlob
 )
 

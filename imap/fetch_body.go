@@ -205,11 +205,11 @@ type bodyItem struct {
 
 // item is b as an item of a FETCH.
 func (b *bodyItem) item(label string, seen bool) dataItem {
-	need := needRow | needRecord | needBlob
+	need := needRow | needRecord | needBody
 	if len(b.path) == 0 {
 		switch b.kind {
 		case sectionWhole:
-			need = needRow | needBlob
+			need = needRow | needBody
 		case sectionHeader, sectionFields, sectionFieldsNot:
 			need = needRow | needHeader
 		}
@@ -301,6 +301,10 @@ func (b *bodyItem) stream(f *fetcher, off, n int64) error {
 	if n == 0 {
 		return nil
 	}
+	if f.m.body != nil {
+		b.first = f.m.body[b.off : b.off+n]
+		return nil
+	}
 	piece := min(n, firstPiece)
 	if int64(len(f.scratch))+piece > prepareMax {
 		piece = 1
@@ -337,6 +341,10 @@ func (f *fetcher) open() (*storage.Blob, error) {
 }
 
 func (f *fetcher) readAt(p []byte, off int64) error {
+	if f.m.body != nil {
+		copy(p, f.m.body[off:])
+		return nil
+	}
 	blob, err := f.open()
 	if err != nil {
 		return err

@@ -46,6 +46,7 @@ type fetched struct {
 	row    *storage.Row
 	rec    mail.Record
 	header []byte
+	body   []byte        // if it is in memory
 	blob   *storage.Blob // if open
 }
 
@@ -153,7 +154,7 @@ func (f *fetcher) portion(rows []storage.Row) int {
 			n++
 		}
 		return n
-	case f.c.needs&needBlob != 0 || f.c.needs&(needRecord|needHeader) == needRecord|needHeader:
+	case f.c.needs&(needBlob|needBody) != 0 || f.c.needs&(needRecord|needHeader) == needRecord|needHeader:
 		return min(some, len(rows))
 	}
 	return len(rows)
@@ -208,7 +209,7 @@ func (f *fetcher) read(rows []storage.Row) error {
 		f.blobs = append(f.blobs, rows[i].Blob)
 	}
 	var err error
-	switch f.c.needs & (needRecord | needHeader) {
+	switch f.c.needs & (needRecord | needHeader | needBody) {
 	case 0:
 		for i := range rows {
 			if !f.respond(&rows[i]) {
@@ -220,36 +221,61 @@ func (f *fetcher) read(rows []storage.Row) error {
 			f.m.rec = rec
 			return f.respond(&rows[i])
 		})
-	case needHeader:
-		err = f.s.account.Headers(f.blobs, func(i int, header []byte) bool {
-			f.m.header = header
-			return f.respond(&rows[i])
-		})
+	case needHeader, needHeader | needBody:
+		err = f.readHeaders(rows)
+	case needBody:
+		err = f.readBodies(rows)
 	default:
-		err = f.readBoth(rows)
+		if err = f.holdRecords(rows); err != nil {
+			break
+		}
+		if f.c.needs&needHeader != 0 {
+			err = f.readHeaders(rows)
+		} else {
+			err = f.readBodies(rows)
+		}
 	}
-	f.m.rec, f.m.header = nil, nil
+	f.m.rec, f.m.header, f.m.body = nil, nil, nil
 	if f.broken != nil {
 		return f.broken
 	}
 	return err
 }
 
-// readBoth keeps the records of the rows while their headers are read.
-func (f *fetcher) readBoth(rows []storage.Row) error {
+// holdRecords keeps the records of the rows while something else is read.
+func (f *fetcher) holdRecords(rows []storage.Row) error {
 	f.held = f.held[:0]
 	f.records = slices.Grow(f.records[:0], len(rows))[:len(rows)]
-	err := f.s.account.Records(f.blobs, func(i int, rec mail.Record) bool {
+	return f.s.account.Records(f.blobs, func(i int, rec mail.Record) bool {
 		start := len(f.held)
 		f.held = append(f.held, rec...)
 		f.records[i] = mail.Record(f.held[start:len(f.held):len(f.held)])
 		return true
 	})
-	if err != nil {
-		return err
+}
+
+// hold takes the record of row i, if records are held.
+func (f *fetcher) hold(i int) {
+	if f.c.needs&needRecord != 0 {
+		f.m.rec = f.records[i]
 	}
+}
+
+func (f *fetcher) readHeaders(rows []storage.Row) error {
 	return f.s.account.Headers(f.blobs, func(i int, header []byte) bool {
-		f.m.rec, f.m.header = f.records[i], header
+		f.hold(i)
+		f.m.header = header
+		return f.respond(&rows[i])
+	})
+}
+
+func (f *fetcher) readBodies(rows []storage.Row) error {
+	return f.s.account.Bodies(f.blobs, func(i int, body []byte) bool {
+		f.hold(i)
+		f.m.body = nil
+		if int64(len(body)) == rows[i].Size {
+			f.m.body = body
+		}
 		return f.respond(&rows[i])
 	})
 }
