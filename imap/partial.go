@@ -29,6 +29,29 @@ func (p partialRange) bounds() (lo, hi int64) {
 	return int64(min(p.first, p.last)), int64(max(p.first, p.last))
 }
 
+// of is the range of what is in order already, as the result of SORT.
+func (p partialRange) of(order []imap.UID) []imap.UID {
+	lo, hi := p.bounds()
+	n := int64(len(order))
+	if p.fromEnd {
+		lo, hi = n-hi+1, n-lo+1
+	}
+	lo, hi = max(lo, 1), min(hi, n)
+	if lo > hi {
+		return nil
+	}
+	return order[lo-1 : hi]
+}
+
+// writeStart writes the return data up to the set.
+func (p partialRange) writeStart(w *wire.Encoder) {
+	sign := ""
+	if p.fromEnd {
+		sign = "-"
+	}
+	w.Raw(" PARTIAL (").Raw(sign).Number(p.first).Raw(":").Raw(sign).Number(p.last).SP()
+}
+
 func parsePartialRange(d *wire.Decoder) (p partialRange) {
 	d.SP()
 	p.fromEnd = d.TryByte('-')
@@ -157,11 +180,7 @@ func (p *partialResult) saved(res *found) {
 
 // write writes the return data, with the range as it was asked for.
 func (p *partialResult) write(res *found, w *wire.Encoder) {
-	sign := ""
-	if p.fromEnd {
-		sign = "-"
-	}
-	w.Raw(" PARTIAL (").Raw(sign).Number(p.first).Raw(":").Raw(sign).Number(p.last).SP()
+	p.writeStart(w)
 	if len(p.picked) == 0 {
 		w.Raw("NIL")
 	}

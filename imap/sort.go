@@ -124,7 +124,7 @@ func (c *searchCmd) parseProgram(d *wire.Decoder, r *request) {
 	p.decode, c.charset = charsetDecoder(d.Astring())
 	d.SP()
 	c.program = p.joined(d)
-	c.slots = p.slots
+	c.slots, c.modSeq = p.slots, p.modSeq
 }
 
 func (c *sortCmd) run(s *session, r *request) (reply, error) {
@@ -137,12 +137,15 @@ func (c *sortCmd) run(s *session, r *request) (reply, error) {
 	}
 	if c.extended {
 		if c.returns != returnSave {
-			res.writeSorted(s.w, r, order)
+			c.writeSorted(s.w, r, res, order)
 		}
 		return reply{}, nil
 	}
 	s.w.Raw("* SORT")
 	writeOrder(s.w, res, order)
+	if res.modSeq && len(order) > 0 { // RFC 7162 §7, sort-data
+		s.w.Raw(" (MODSEQ ").Uint64(uint64(res.highest)).Raw(")")
+	}
 	s.w.CRLF()
 	return reply{}, nil
 }
@@ -150,7 +153,7 @@ func (c *sortCmd) run(s *session, r *request) (reply, error) {
 // sorted searches and sorts. What is saved for "$" is what SEARCH would save
 // (RFC 5182 §2.1), with MIN and MAX in the order of the sort.
 func (c *sortCmd) sorted(s *session, r *request) ([]imap.UID, *found, error) {
-	res := &found{returns: c.returns, uid: r.uid, view: s.sel.view}
+	res := &found{returns: c.returns, uid: r.uid, view: s.sel.view, modSeq: c.modSeq}
 	t := &sortTable{columns: make([]sortColumn, len(c.criteria))}
 	for i, criterion := range c.criteria {
 		t.columns[i].sortCriterion = criterion
@@ -160,21 +163,33 @@ func (c *sortCmd) sorted(s *session, r *request) ([]imap.UID, *found, error) {
 		return nil, &found{}, err
 	}
 	order := t.sort()
-	const ends = returnMin | returnMax
-	keep := order
-	if res.returns&ends != 0 && res.returns&^(ends|returnSave) == 0 && len(order) > 0 {
-		keep = nil
-		if res.returns&returnMin != 0 {
-			keep = append(keep, order[0])
-		}
-		if res.returns&returnMax != 0 {
-			keep = append(keep, order[len(order)-1])
-		}
-	}
+	keep := c.returned(order)
 	if res.returns&returnSave != 0 {
 		res.save(keep)
 	}
+	if res.modSeq {
+		res.highest = t.highest(keep)
+	}
 	return order, res, nil
+}
+
+// returned are those of the messages that an answer other than ALL and COUNT
+// names; if it is one of these, all.
+func (c *sortCmd) returned(order []imap.UID) (named []imap.UID) {
+	const some = returnMin | returnMax | returnPartial
+	if c.returns&some == 0 || c.returns&^(some|returnSave) != 0 || len(order) == 0 {
+		return order
+	}
+	if c.returns&returnPartial != 0 {
+		named = append(named, c.partial.of(order)...)
+	}
+	if c.returns&returnMin != 0 {
+		named = append(named, order[0])
+	}
+	if c.returns&returnMax != 0 {
+		named = append(named, order[len(order)-1])
+	}
+	return named
 }
 
 // each calls f with the messages that match, in ascending order, with their
@@ -233,6 +248,7 @@ func sentDate(row *storage.Row, rec mail.Record) int64 {
 // A sortTable holds what is compared, a column for each criterion.
 type sortTable struct {
 	uids    []imap.UID
+	modSeqs []storage.ModSeq // of uids
 	columns []sortColumn
 	record  bool
 }
@@ -246,7 +262,7 @@ type sortColumn struct {
 }
 
 func (t *sortTable) add(row *storage.Row, rec mail.Record) {
-	t.uids = append(t.uids, row.UID)
+	t.uids, t.modSeqs = append(t.uids, row.UID), append(t.modSeqs, row.ModSeq)
 	for i := range t.columns {
 		if c := &t.columns[i]; c.text != nil {
 			c.texts = append(c.texts, c.text(rec)...)
@@ -299,6 +315,16 @@ func (t *sortTable) sort() []imap.UID {
 	return order
 }
 
+// highest is the highest MODSEQ of some of the messages.
+func (t *sortTable) highest(uids []imap.UID) (highest storage.ModSeq) {
+	for _, uid := range uids {
+		if i, ok := slices.BinarySearch(t.uids, uid); ok {
+			highest = max(highest, t.modSeqs[i])
+		}
+	}
+	return highest
+}
+
 // save keeps messages for "$".
 func (res *found) save(uids []imap.UID) {
 	sorted := slices.Clone(uids)
@@ -310,7 +336,7 @@ func (res *found) save(uids []imap.UID) {
 
 // writeSorted writes the answer of ESORT: as that of SEARCH, in the order of
 // the sort (RFC 5267 §3.1).
-func (res *found) writeSorted(w *wire.Encoder, r *request, order []imap.UID) {
+func (c *sortCmd) writeSorted(w *wire.Encoder, r *request, res *found, order []imap.UID) {
 	w.Raw(`* ESEARCH (TAG "`).Raw(r.tag).Raw(`")`)
 	if res.uid {
 		w.Raw(" UID")
@@ -328,6 +354,18 @@ func (res *found) writeSorted(w *wire.Encoder, r *request, order []imap.UID) {
 	if res.returns&returnAll != 0 && n > 0 {
 		w.Raw(" ALL ")
 		writeOrderedSet(w, res, order)
+	}
+	if c.partial != nil {
+		c.partial.writeStart(w)
+		if piece := c.partial.of(order); len(piece) > 0 {
+			writeOrderedSet(w, res, piece)
+		} else {
+			w.Raw("NIL")
+		}
+		w.Raw(")")
+	}
+	if res.modSeq && n > 0 {
+		w.Raw(" MODSEQ ").Uint64(uint64(res.highest))
 	}
 	w.CRLF()
 }
