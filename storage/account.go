@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,6 +197,9 @@ func openFiles(a *Account) (f *files, err error) {
 	f = &files{a: a, dir: a.dir}
 	defer func() {
 		if err != nil {
+			if errors.Is(err, ErrCorrupt) && !strings.Contains(err.Error(), a.dir) {
+				err = fmt.Errorf("%s: %w", filepath.Join(a.dir, "mail.db"), err)
+			}
 			_ = f.close()
 			f = nil
 		}
