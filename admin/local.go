@@ -11,6 +11,8 @@ import (
 // Local is the API of a store that this process has open.
 type Local struct {
 	st *storage.Store
+	// Changed, if it is set, is called after a setting of the household changed.
+	Changed func(key string)
 	// closeStore is set when the store ends with the API.
 	closeStore bool
 }
@@ -156,10 +158,16 @@ func (l *Local) Settings(context.Context) (map[string]string, error) { return l.
 // SetSetting stores a setting. What keys and values are good for the caller
 // has checked (config.CheckSetting).
 func (l *Local) SetSetting(_ context.Context, key string, value *string) error {
+	var err error
 	if value == nil {
-		return l.st.DeleteSetting(key)
+		err = l.st.DeleteSetting(key)
+	} else {
+		err = l.st.SetSetting(key, *value)
 	}
-	return l.st.SetSetting(key, *value)
+	if err == nil && l.Changed != nil {
+		l.Changed(key)
+	}
+	return err
 }
 
 // Mailboxes lists an account's mailboxes by name.

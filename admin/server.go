@@ -22,6 +22,9 @@ type Server struct {
 	log    *slog.Logger
 	http   *http.Server
 	cancel context.CancelFunc
+
+	// Self, if it is set before Serve, tells how the server is.
+	Self func() ServerHealth
 }
 
 // Status is what a server says of itself.
@@ -110,6 +113,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/export", s.exportMail)
 	s.deletedRoutes(mux)
 	s.keptRoutes(mux)
+	s.healthRoutes(mux)
 	mux.HandleFunc("POST /v1/backup", s.backupData)
 	s.policyRoutes(mux)
 	return mux

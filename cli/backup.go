@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -82,7 +83,25 @@ func (b *backingUp) run(ctx context.Context, api admin.API) error {
 	if err != nil {
 		r.Error = err.Error()
 	}
+	if !errors.Is(err, context.Canceled) {
+		b.note(ctx, api, r)
+	}
 	return b.report(r, err)
+}
+
+// note has the data folder remember the run, for status.
+func (b *backingUp) note(ctx context.Context, api admin.API, r backupResult) {
+	failed := r.Error
+	if failed == "" && !r.OK {
+		failed = fmt.Sprintf("%d findings", len(r.Findings))
+	}
+	dir, err := filepath.Abs(r.Dir)
+	if err == nil {
+		err = api.NoteBackup(ctx, dir, failed)
+	}
+	if err != nil {
+		b.say("warning: status will not know of this backup: %v", err)
+	}
 }
 
 func (b *backingUp) report(r backupResult, err error) error {

@@ -77,9 +77,15 @@ type server struct {
 
 func startServer(t *testing.T, data string, args ...string) *server {
 	t.Helper()
+	return runServer(t, append([]string{"--data", data, "--imap", "127.0.0.1:0", "--imaps", "127.0.0.1:0"}, args...)...)
+}
+
+// runServer is startServer with no settings of its own.
+func runServer(t *testing.T, args ...string) *server {
+	t.Helper()
 	s := &server{Main: New(), code: make(chan int, 1)}
 	s.Stdin, s.Stdout, s.Stderr, s.Env = strings.NewReader(""), &s.out, &s.log, nil
-	args = append([]string{"serve", "--data", data, "--imap", "127.0.0.1:0", "--imaps", "127.0.0.1:0"}, args...)
+	args = append([]string{"serve"}, args...)
 	go func() { s.code <- s.Run(context.Background(), args) }()
 	select {
 	case <-s.Ready():
@@ -302,29 +308,6 @@ func TestConfigCheck(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	wantCode(t, 77, "fixed in the file", "set", "--data", data, "--config", file, "box_name", "Attic")
-}
-
-func TestReload(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "n.toml")
-	data := filepath.Join(t.TempDir(), "data")
-	must(t, "", "init", "--data", data)
-	s := startServer(t, data, "--config", writeText(t, file, "log_level = \"info\"\n"))
-	writeText(t, file, "log_level = \"warn\"\nmax_connections = 10\n")
-	s.Reload()
-	if !strings.Contains(s.log.String(), "event=imap") && strings.Contains(s.log.String(), "event=config_reloaded") {
-		t.Errorf("written below its level:\n%s", s.log.String())
-	}
-	writeText(t, file, "log_level = \"info\"\nmax_connections = 10\n")
-	s.Reload()
-	if !strings.Contains(s.log.String(), "after_restart=max_connections") {
-		t.Errorf("not told of max_connections:\n%s", s.log.String())
-	}
-	writeText(t, file, "nonsense")
-	s.Reload()
-	if !strings.Contains(s.log.String(), "event=config_reload_failed") {
-		t.Errorf("not told of the bad file:\n%s", s.log.String())
-	}
 }
 
 func writeText(t *testing.T, path, text string) string {

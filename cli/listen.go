@@ -30,20 +30,38 @@ var protocols = []protocol{
 	{name: "imaps", port: "993", fallback: "1993", tls: true},
 }
 
+// addresses are those that a configuration names.
+func (p protocol) addresses(cfg *config.Config) []string {
+	if p.tls {
+		return cfg.IMAPS
+	}
+	return cfg.IMAP
+}
+
+// setAddresses changes them in cfg to those that are served now. All of them
+// served are taken as the new configuration has them, in its order.
+func (p protocol) setAddresses(cfg *config.Config, served []string, wanted *config.Config) {
+	if want := p.addresses(wanted); len(want) == len(served) {
+		served = want
+	}
+	if p.tls {
+		cfg.IMAPS = served
+	} else {
+		cfg.IMAP = served
+	}
+}
+
 // A listener is an address that is served.
 type listener struct {
 	protocol
 	net.Listener
+	addr string // as it is configured
 }
 
 // listen binds the configured addresses.
 func (s *serving) listen(ctx context.Context) error {
 	for _, p := range protocols {
-		addrs := s.cfg.IMAP
-		if p.tls {
-			addrs = s.cfg.IMAPS
-		}
-		for _, addr := range addrs {
+		for _, addr := range p.addresses(s.cfg) {
 			if err := s.bind(ctx, p, addr); err != nil {
 				return err
 			}
@@ -53,6 +71,7 @@ func (s *serving) listen(ctx context.Context) error {
 }
 
 func (s *serving) bind(ctx context.Context, p protocol, addr string) error {
+	configured := addr
 	l, err := listenTCP(ctx, addr)
 	if errors.Is(err, syscall.EACCES) && s.cfg.Source(p.name) == config.FromDefault {
 		s.say("\n*** Port %s is not allowed for this user: %s is served on port %s instead. ***\n", p.port, p.name, p.fallback)
@@ -64,7 +83,7 @@ func (s *serving) bind(ctx context.Context, p protocol, addr string) error {
 	case err == nil:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.listeners = append(s.listeners, &listener{p, l})
+		s.listeners = append(s.listeners, &listener{p, l, configured})
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failWith(exitTryAgain, "%s: another program has the port (%w)", addr, err)
@@ -86,11 +105,20 @@ func (s *serving) bindLater(ctx context.Context, p protocol, addr string) error 
 	if s.cfg.User != "" {
 		l, err := s.retry(ctx, addr)
 		if err == nil {
-			s.listeners = append(s.listeners, &listener{p, l})
+			s.listeners = append(s.listeners, &listener{p, l, addr})
 		}
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	if s.waiting == nil {
+		s.waiting = map[address]context.CancelFunc{}
+	}
+	s.waiting[address{p.name, addr}] = cancel
+	s.mu.Unlock()
 	s.running.Go(func() {
+		defer cancel()
+		defer s.waitsNoMore(p, addr)
 		l, err := s.retry(ctx, addr)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -106,11 +134,20 @@ func (s *serving) bindLater(ctx context.Context, p protocol, addr string) error 
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		own := &listener{p, l}
+		own := &listener{p, l, addr}
 		s.listeners = append(s.listeners, own)
 		s.accept(own)
 	})
 	return nil
+}
+
+// An address is one that the configuration names for a protocol.
+type address struct{ protocol, addr string }
+
+func (s *serving) waitsNoMore(p protocol, addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.waiting, address{p.name, addr})
 }
 
 func (s *serving) retry(ctx context.Context, addr string) (net.Listener, error) {

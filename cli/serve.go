@@ -55,8 +55,12 @@ type serving struct {
 	imap    *imap.Server
 	control *admin.Server
 
+	reloading sync.Mutex // one reload at a time
 	mu        sync.Mutex
 	listeners []*listener
+	waiting   map[address]context.CancelFunc // that the machine doesn't have yet
+	started   time.Time
+	ctx       context.Context // of the whole run: listeners that come later need it
 	running   sync.WaitGroup
 	failed    chan error
 }
@@ -165,6 +169,7 @@ func (s *serving) start(ctx context.Context) error {
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
 		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,
 	})
+	s.started, s.ctx = time.Now(), ctx
 	if err := s.startControl(); err != nil {
 		return err
 	}
@@ -200,7 +205,10 @@ func (s *serving) startControl() error {
 			s.log.Warn("control_socket_link_failed", "path", own, "error", err)
 		}
 	}
-	s.control = admin.NewServer(admin.NewLocal(s.st), admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
+	local := admin.NewLocal(s.st)
+	local.Changed = func(string) { s.applyHousehold() }
+	s.control = admin.NewServer(local, admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
+	s.control.Self = s.health
 	s.running.Go(func() {
 		if err := s.control.Serve(l); err != nil {
 			s.log.Error("control_socket_failed", "path", path, "error", err)

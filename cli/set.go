@@ -15,7 +15,7 @@ var cmdSet = command{
 	name:  "set",
 	args:  "[KEY] [VALUE]",
 	short: "Show or change the household's settings",
-	long:  `Without arguments lists the household's settings, with KEY prints one, with KEY and VALUE changes it. --default gives KEY its default again. A setting that stands in the configuration file or the environment is fixed there: the file wins, and it can't be changed here. docs/config.md explains the keys. A running server uses most changes only after a restart.`,
+	long:  `Without arguments lists the household's settings, with KEY prints one, with KEY and VALUE changes it. --default gives KEY its default again. A setting that stands in the configuration file or the environment is fixed there: the file wins, and it can't be changed here. docs/config.md explains the keys. A running server takes over extensions for logins from now on, and quotas and kept times at once; the rest after a restart.`,
 	examples: []example{
 		{"nestbox set", "all settings, and where their values come from"},
 		{"nestbox set box_name \"Attic\"", "changes the name of the box"},

@@ -178,7 +178,7 @@ func (c *conn) serve(implicitTLS bool) {
 	c.d, c.w = wire.NewDecoder(c), wire.NewEncoder(c)
 	c.d.SetContinue(c.goOn)
 	c.d.SetLiteralMinus(c.srv.o.LiteralMinus)
-	s := &session{srv: c.srv, c: c, d: c.d, w: c.w, log: c.log, off: c.srv.tables.off}
+	s := &session{srv: c.srv, c: c, d: c.d, w: c.w, log: c.log, off: extSet(c.srv.tables.off.Load())}
 	defer s.end()
 	s.status("", imap.StatusResponseTypeOK, codeCapability+" "+s.capabilities(), "nestbox ready")
 	if err := c.w.Flush(); err != nil {

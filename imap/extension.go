@@ -3,6 +3,7 @@ package imap
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"nestbox/imap/wire"
 	"nestbox/storage"
@@ -130,7 +131,7 @@ func protocol() []*extension {
 // tables are the extensions by name: what dispatch and the parsers look up.
 type tables struct {
 	extensions     []*extension
-	off            extSet // switched off for the server
+	off            atomic.Uint64 // an extSet: those switched off for the server
 	commands       map[string]entry[*command]
 	fetchItems     map[string]entry[fetchItem]
 	fetchModifiers map[string]entry[fetchModifier]
@@ -189,7 +190,8 @@ func newTables(off []string) (t *tables, unknown []string) {
 			t.enable[strings.ToUpper(x.enable)] = x
 		}
 	}
-	t.off, unknown = t.switchedOff(off)
+	set, unknown := t.switchedOff(off)
+	t.off.Store(uint64(set))
 	return t, unknown
 }
 

@@ -61,7 +61,7 @@ func (s *session) open(id auth.Identity) (reply, error) {
 		return reply{}, auth.ErrBadLogin // deleted or disabled since the password was found good
 	}
 	off, _ := s.srv.tables.switchedOff(info.Extensions)
-	s.off |= off
+	s.off = extSet(s.srv.tables.off.Load()) | off // as it is now, not when the client connected
 	s.account, s.login = account, id
 	s.d.SetLoggedIn(true)
 	s.c.loggedIn = true

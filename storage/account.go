@@ -45,8 +45,10 @@ type Account struct {
 	writes   atomic.Uint64 // requests that wrote, for the upkeep
 	shut     bool
 	stray    bool // f is to be closed when nobody uses it
-	rest     *time.Timer
-	left     left // how the files were when they were closed
+	// trouble is why the files could not be opened, if that was so the last time.
+	trouble error
+	rest    *time.Timer
+	left    left // how the files were when they were closed
 
 	writer writer
 	watch  watchers
@@ -103,8 +105,10 @@ func (a *Account) acquire() (*files, error) {
 	if a.f == nil {
 		f, err := openFiles(a)
 		if err != nil {
-			return nil, fmt.Errorf("open account %s: %w", a.id, mapError(err))
+			a.trouble = fmt.Errorf("open account %s: %w", a.id, mapError(err))
+			return nil, a.trouble
 		}
+		a.trouble = nil
 		a.f = f
 	}
 	a.users++

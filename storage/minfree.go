@@ -52,6 +52,7 @@ func megabytes(n int64) string {
 // space is what is known of the room on the disk.
 type space struct {
 	mu     sync.Mutex
+	min    MinFree
 	looked time.Time
 	now    FileSystem
 	low    bool // and that was logged
@@ -62,40 +63,40 @@ type space struct {
 
 // Space tells how much room there is, and how much is to stay.
 func (st *Store) Space() (s FileSystem, minFree int64, err error) {
-	s, err = st.fileSystem()
-	return s, st.opts.MinFree.Of(s.Size), err
-}
-
-func (st *Store) fileSystem() (FileSystem, error) {
 	sp := &st.space
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	if !sp.looked.IsZero() && time.Since(sp.looked) < spaceLook {
-		return sp.now, nil
+		return sp.now, sp.min.Of(sp.now.Size), nil
 	}
 	now, err := st.opts.statFS(st.dir)
 	if err != nil {
-		return now, err
+		return now, 0, err
 	}
 	sp.looked, sp.now = time.Now(), now
-	if minFree := st.opts.MinFree.Of(now.Size); now.Free < minFree != sp.low {
+	minFree = sp.min.Of(now.Size)
+	if now.Free < minFree != sp.low {
 		if sp.low = !sp.low; sp.low {
 			st.log.Warn("disk_low", "dir", st.dir, "free", now.Free, "min_free", minFree)
 		} else {
 			st.log.Info("disk_low_over", "dir", st.dir, "free", now.Free, "min_free", minFree)
 		}
 	}
-	return now, nil
+	return now, minFree, nil
+}
+
+// SetMinFree changes how much stays free.
+func (st *Store) SetMinFree(m MinFree) {
+	st.space.mu.Lock()
+	defer st.space.mu.Unlock()
+	st.space.min, st.space.looked = m, time.Time{}
 }
 
 // shortage is how many octets are missing for so many more. What can't be
 // known is no reason to refuse mail.
 func (st *Store) shortage(octets int64) (missing int64, e *SpaceError) {
-	if st.opts.MinFree == (MinFree{}) {
-		return 0, nil
-	}
 	s, minFree, err := st.Space()
-	if err != nil {
+	if err != nil || minFree == 0 {
 		return 0, nil
 	}
 	return octets + minFree - s.Free, &SpaceError{Free: s.Free, MinFree: minFree}

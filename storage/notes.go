@@ -25,6 +25,10 @@ type AccountNote struct {
 	RolledBack time.Time
 	// MinReader is the format that a nestbox must know to read mail.db.
 	MinReader uint16
+	// What the account held, if Counted: for those who look while it is closed.
+	Counted bool
+	Used    Usage
+	Kept    KeptCount
 }
 
 // Tags of a note's fields in system.db. Numbers are u64.
@@ -38,6 +42,12 @@ const (
 	noteNoted
 	noteRolledBack
 	noteMinReader
+	noteCounted
+	noteOctets
+	noteMessages
+	noteMailboxes
+	noteKeptMessages
+	noteKeptOctets
 )
 
 func (n *AccountNote) encode() (b []byte) {
@@ -57,6 +67,14 @@ func (n *AccountNote) encode() (b []byte) {
 		b = appendSystemTime(b, noteRolledBack, n.RolledBack)
 	}
 	number(noteMinReader, uint64(n.MinReader))
+	if n.Counted {
+		number(noteCounted, 1)
+		number(noteOctets, uint64(n.Used.Octets))
+		number(noteMessages, uint64(n.Used.Messages))
+		number(noteMailboxes, uint64(n.Used.Mailboxes))
+		number(noteKeptMessages, uint64(n.Kept.Messages))
+		number(noteKeptOctets, uint64(n.Kept.Octets))
+	}
 	return b
 }
 
@@ -85,9 +103,29 @@ func decodeNote(data []byte) (n AccountNote, err error) {
 			n.RolledBack = systemTime(value)
 		case noteMinReader:
 			n.MinReader = uint16(v)
+		default:
+			n.count(tag, int64(v))
 		}
 	})
 	return n, err
+}
+
+// count takes the fields of what the account held.
+func (n *AccountNote) count(tag byte, v int64) {
+	switch tag {
+	case noteCounted:
+		n.Counted = true
+	case noteOctets:
+		n.Used.Octets = v
+	case noteMessages:
+		n.Used.Messages = v
+	case noteMailboxes:
+		n.Used.Mailboxes = v
+	case noteKeptMessages:
+		n.Kept.Messages = v
+	case noteKeptOctets:
+		n.Kept.Octets = v
+	}
 }
 
 // Notes returns what is noted of the accounts.
@@ -221,16 +259,18 @@ func (f *files) lastNote() {
 // the writer's goroutine, or when nobody uses the files any more.
 func (f *files) takeNote() error {
 	counter := f.blobs.counter.Load()
-	if f.noted.ModSeq == f.modseq && f.noted.Counter == counter {
+	if f.noted.ModSeq == f.modseq && f.noted.Counter == counter && f.noted.Counted {
 		return nil
 	}
-	n := AccountNote{ModSeq: f.modseq, Counter: counter, Blob: f.blobs.next, Noted: f.a.now(), RolledBack: f.noted.RolledBack}
+	n := AccountNote{ModSeq: f.modseq, Counter: counter, Blob: f.blobs.next, Noted: f.a.now(), RolledBack: f.noted.RolledBack,
+		Counted: true, Used: f.used}
 	err := f.mail.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		n.Validity = getUint32(meta, "validity")
 		n.Space = Space(getUint32(meta, "space"))
 		n.Thread = ThreadID(getUint64(meta, "thread"))
 		n.MinReader = getUint16(meta, "min_reader")
+		n.Kept, _ = readKeptCount(tx)
 		return nil
 	})
 	if err != nil {

@@ -14,6 +14,8 @@ package storage
 //	             "min_reader"  u16   lowest systemFormat that can read it
 //	             "store"       the id in nestbox.id, 26 characters
 //	             "counter"     u64   number of commits
+//	             "backup"      the last backup (health.go) -> fields: 1 time, 2 folder,
+//	                           3 error, 4 time of the last good one
 //	domains      domain       -> fields: 1 time made
 //	addresses    folded address -> fields: 1 address as shown, 2 AccountID, 3 time made
 //	accounts     AccountID    -> fields: 1 name, 2 time made, 3 disabled (present or not),

@@ -178,6 +178,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	st := &Store{dir: dir, id: id, opts: o, log: o.Log, accounts: map[AccountID]*Account{}}
 	st.copies.st = st
+	st.space.min = o.MinFree
 	if st.lock, err = lockFolder(dir, o.Version); err != nil {
 		return nil, err
 	}
