@@ -25,7 +25,7 @@ const powerVariable = "TEST_NESTBOX_POWER"
 
 // A powerTask is what TestPowerWork is asked to do.
 type powerTask struct {
-	Work               string // "mail" or "init"
+	Work               string // "mail", "init" or "migrate"
 	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
 	Seed               uint64
 }
@@ -241,7 +241,7 @@ func (r *powerRecord) cut(t *testing.T, seed *rand.PCG, dir string, open bool) {
 	t.Helper()
 	random := rand.New(seed)
 	c := tap.RandomCut(random)
-	if err := r.disk.Cut(dir, c, random, func(name string) bool { return strings.HasPrefix(name, "reserve") }); err != nil {
+	if err := r.disk.Cut(dir, c, random, skipReserve); err != nil {
 		t.Fatal(err)
 	}
 	if open {
@@ -251,6 +251,9 @@ func (r *powerRecord) cut(t *testing.T, seed *rand.PCG, dir string, open bool) {
 		t.Logf("cut: %v", c)
 	}
 }
+
+// skipReserve: it is large and holds nothing.
+func skipReserve(name string) bool { return strings.HasPrefix(name, "reserve") }
 
 func (r *powerRecord) openCut(t *testing.T, dir string) {
 	t.Helper()
@@ -327,8 +330,11 @@ func (p powerTask) work() error {
 	if err != nil {
 		return err
 	}
-	if p.Work == "init" {
+	switch p.Work {
+	case "init":
 		return errors.Join(p.init(marks), marks.Close())
+	case "migrate":
+		return errors.Join(p.migrate(), marks.Close())
 	}
 	note := func(worker int) func(eventKind) {
 		return func(k eventKind) {
