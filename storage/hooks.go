@@ -2,6 +2,7 @@ package storage
 
 import (
 	"os"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -17,6 +18,8 @@ type hooks struct {
 	// A later format than formatVersion, and what is called on the way there.
 	migrations []migration
 	step       func(point string)
+	// upkeep is how often the upkeep looks, and runs its jobs.
+	upkeep time.Duration
 }
 
 func (o *Options) journalFile(path string, f *os.File) journalFile {
@@ -37,4 +40,16 @@ func (o *Options) statFS(dir string) (FileSystem, error) {
 		return o.hooks.statFS(dir)
 	}
 	return statFS(dir)
+}
+
+// upkeepTimes say how often is looked what jobs are due, and over how long
+// their first turns are spread.
+func (o *Options) upkeepTimes(jobs []upkeepJob) (tick, spread time.Duration) {
+	if o.hooks == nil || o.hooks.upkeep == 0 {
+		return upkeepTick, upkeepSpread
+	}
+	for i := range jobs {
+		jobs[i].period = o.hooks.upkeep
+	}
+	return o.hooks.upkeep, o.hooks.upkeep
 }

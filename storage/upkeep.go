@@ -66,6 +66,8 @@ type UpkeepState struct {
 type upkeep struct {
 	st     *Store
 	jobs   []upkeepJob
+	every  time.Duration // it looks what is due
+	spread time.Duration // of the accounts' first turns
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -93,6 +95,7 @@ type accountTurn struct {
 // startUpkeep plans the first turns. No goroutine waits for them.
 func (st *Store) startUpkeep() {
 	u := &upkeep{st: st, jobs: upkeepJobs()}
+	u.every, u.spread = st.opts.upkeepTimes(u.jobs)
 	u.ctx, u.cancel = context.WithCancel(context.Background())
 	now := st.clock.source.Steady()
 	for _, j := range u.jobs {
@@ -100,7 +103,7 @@ func (st *Store) startUpkeep() {
 		u.states = append(u.states, UpkeepState{Name: j.name})
 	}
 	st.upkeep = u
-	u.timer = time.AfterFunc(upkeepTick, u.tick)
+	u.timer = time.AfterFunc(u.every, u.tick)
 }
 
 // stop ends the jobs, and returns when none runs any more.
@@ -130,7 +133,7 @@ func (u *upkeep) tick() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.closed {
-		u.timer.Reset(upkeepTick)
+		u.timer.Reset(u.every)
 	}
 }
 
@@ -197,7 +200,7 @@ func (u *upkeep) dueAccount(turns map[AccountID]*accountTurn, id AccountID) *Acc
 	if t == nil {
 		h := fnv.New32a()
 		_, _ = h.Write([]byte(id)) // never fails
-		t = &accountTurn{due: now + time.Duration(h.Sum32())%upkeepSpread + 1}
+		t = &accountTurn{due: now + time.Duration(h.Sum32())%u.spread + 1}
 		turns[id] = t
 	}
 	if now < t.earliest {

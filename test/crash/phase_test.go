@@ -26,6 +26,10 @@ type phase struct {
 	// starting: the kill comes while the server starts, after a first kill at a
 	// random moment.
 	starting bool
+	// tool: a command is killed, and not the server.
+	tool bool
+	// backup: the backup is looked at afterwards.
+	backup bool
 }
 
 // phases are what a long run must hit, each of them.
@@ -51,6 +55,10 @@ var phases = []phase{
 	{name: "stop", weight: 1, calls: 20, at: always, load: (*scene).stopLoad},
 	{name: "system.db", weight: 1, calls: 12, at: file("system.db"), load: (*scene).adminLoad},
 	{name: "accounts", weight: 2, calls: 60, at: elsewhere, load: (*scene).adminLoad},
+	{name: "backup, server", weight: 1, calls: 500, at: command("backup"), load: (*scene).backupLoad, backup: true},
+	{name: "backup, command", weight: 2, calls: 60, at: always, load: (*scene).backupLoad, tool: true},
+	{name: "restore of messages", weight: 1, calls: 150, at: command("restore of messages"), load: (*scene).restoreMessagesLoad, backup: true},
+	{name: "restore of a folder", weight: 1, calls: 120, at: always, load: (*scene).restoreFolderLoad, tool: true},
 }
 
 // any moment is what a kill by the clock falls into.
@@ -61,7 +69,7 @@ const anyMoment = "any moment"
 func command(kind string) func(*scene, tap.Event) bool {
 	return func(s *scene, e tap.Event) bool {
 		dir, _, ok := strings.Cut(strings.TrimPrefix(e.Path, "accounts/"), "/")
-		return ok && s.board.under(s.names[dir], kind)
+		return ok && s.board.under(s.names[dir], kind) || s.board.under("", kind)
 	}
 }
 
@@ -155,7 +163,29 @@ func (g *trigger) disarm() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.armed = nil
-	return g.fired
+	fired := g.fired
+	g.fired = ""
+	return fired
+}
+
+// hold keeps it from firing until goOn.
+func (g *trigger) hold() (goOn func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	armed := g.armed
+	g.armed = nil
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.armed = armed
+	}
+}
+
+// hit reports whether it fired.
+func (g *trigger) hit() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fired != ""
 }
 
 func (g *trigger) before(t *tap.Tap, e tap.Event) { g.see(t, e, false) }

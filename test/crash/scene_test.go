@@ -31,12 +31,16 @@ type scene struct {
 	appenders []*appender          // all in one mailbox of accounts[0]
 	bulk      *bulk                // in accounts[1]
 	keeper    *keeper              // in accounts[0]
+	vault     *vault               // in accounts[0]
 	office    *office              // makes others
 
 	names   map[string]string // of accounts, by the name of their folder
 	board   board
 	trigger trigger
 	kept    string // the data as the last kill left them
+
+	tool        *rig.Nestbox // runs commands, which toolTrigger may kill
+	toolTrigger trigger
 }
 
 const shared = "shared"
@@ -75,6 +79,8 @@ func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
 		s.appenders = append(s.appenders, a)
 	}
 	s.office = newOffice(s.random.Uint64())
+	vaultDir := t.TempDir()
+	s.vault = newVault(s, vaultDir)
 	s.keeper = newKeeper(accounts[0], &s.board, s.random.Uint64())
 	if err := s.findNames(); err != nil {
 		t.Fatal(err)
@@ -82,6 +88,11 @@ func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
 	s.n.Env = append(s.n.Env, "TEST_NESTBOX_VOLUME=4194304", fmt.Sprintf("TEST_NESTBOX_FIRST_BODIES=%d", 1<<(16+random.IntN(6))))
 	if tapped {
 		s.n.Tap = &tap.Options{Root: s.n.Data, NoSync: random.IntN(2) == 0, Before: s.trigger.before, After: s.trigger.done}
+	}
+	s.tool, s.toolTrigger.s = new(rig.Nestbox), s
+	*s.tool = *s.n
+	if tapped {
+		s.tool.RunTap = s.toolOptions(vaultDir)
 	}
 	dir, err := memoryDir()
 	if err != nil {
@@ -121,7 +132,7 @@ func (s *scene) prepare(server *rig.Server) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	return errors.Join(c.Recreate(shared), c.Recreate(s.keeper.mailbox()), s.bulk.prepare(d), c.Close(), d.Close())
+	return errors.Join(c.Recreate(shared), c.Recreate(s.keeper.mailbox()), c.Recreate(vaultMailbox), s.bulk.prepare(d), c.Close(), d.Close())
 }
 
 // A round is the life of one server, up to the kill.
@@ -143,6 +154,7 @@ type job struct {
 func (s *scene) begin(r *round) error {
 	r.stop = make(chan struct{})
 	r.jobs = []*job{{account: accounts[1], work: s.bulk.work}, {account: accounts[0], work: s.keeper.work}}
+	r.jobs = append(r.jobs, &job{account: accounts[0], work: s.vault.work})
 	for account, workers := range s.workers {
 		for _, w := range workers {
 			r.jobs = append(r.jobs, &job{account: account, work: w.work})
@@ -181,9 +193,14 @@ func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
 	s.board.clear()
 	r := &round{server: server}
 	limit := roundTime
+	if p.tool || p.backup {
+		limit *= 3
+	}
 	if p.starting || s.n.Tap == nil {
 		// Not a wait for anything: the moment of the kill.
 		limit = time.Duration(20+s.random.IntN(500)) * time.Millisecond
+	} else if p.tool {
+		s.toolTrigger.arm(p, s.random)
 	} else {
 		s.trigger.arm(p, s.random)
 	}
@@ -195,10 +212,13 @@ func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
 	}
 	err = load(s, r)
 	<-server.Done()
-	if where = s.trigger.disarm(); where == "" {
+	if where = s.trigger.disarm() + s.toolTrigger.disarm(); where == "" {
 		where = anyMoment
 	}
 	err = errors.Join(err, r.end(), server.Kill())
+	if p.tool || p.backup {
+		err = errors.Join(err, s.vault.verify())
+	}
 	if !server.WasKilled() && p.name != "stop" {
 		err = errors.Join(err, errors.New("the server ended by itself"))
 	}
@@ -240,19 +260,14 @@ func (s *scene) quietLoad(r *round) error {
 
 // stopLoad: the server is told to stop while the clients work.
 func (s *scene) stopLoad(r *round) error {
-	s.trigger.mu.Lock()
-	armed := s.trigger.armed
-	s.trigger.armed = nil // until then
-	s.trigger.mu.Unlock()
+	goOn := s.trigger.hold() // until then
 	if err := s.begin(r); err != nil {
 		return s.unlessKilled(r, err)
 	}
 	select {
 	case <-r.server.Done():
 	case <-time.After(time.Duration(20+s.random.IntN(100)) * time.Millisecond):
-		s.trigger.mu.Lock()
-		s.trigger.armed = armed
-		s.trigger.mu.Unlock()
+		goOn()
 		_ = r.server.Signal(syscall.SIGTERM) // unless it is gone already
 	}
 	return nil
@@ -310,7 +325,7 @@ func (s *scene) settle(server *rig.Server, whole bool) error {
 			errs = append(errs, fmt.Errorf("%s has a mailbox Recovered: messages lost their rows", account))
 		}
 		if i == 0 {
-			errs = append(errs, settleAppenders(c, shared, s.appenders), s.settleKeeper(c))
+			errs = append(errs, settleAppenders(c, shared, s.appenders), s.settleKeeper(c), s.vault.settle(c))
 		} else {
 			errs = append(errs, s.bulk.settle(c))
 		}

@@ -27,6 +27,8 @@ type Nestbox struct {
 	StartTime time.Duration
 	// Tap, if set, sees the file calls of servers (package tap).
 	Tap *tap.Options
+	// RunTap sees those of subcommands.
+	RunTap *tap.Options
 }
 
 // command is a subcommand of the binary.
@@ -57,7 +59,7 @@ func (n *Nestbox) Run(ctx context.Context, stdin string, args ...string) (stdout
 	cmd := n.command(ctx, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-	if err := cmd.Run(); err != nil {
+	if err := n.runTapped(cmd); err != nil {
 		e := &CommandError{Args: args, Code: -1, Stderr: errs.String(), err: err}
 		if exit := new(exec.ExitError); errors.As(err, &exit) {
 			e.Code = exit.ExitCode()
@@ -65,6 +67,24 @@ func (n *Nestbox) Run(ctx context.Context, stdin string, args ...string) (stdout
 		return out.String(), e
 	}
 	return out.String(), nil
+}
+
+// runTapped is cmd.Run.
+func (n *Nestbox) runTapped(cmd *exec.Cmd) error {
+	if n.RunTap == nil {
+		return cmd.Run()
+	}
+	w, err := tap.Wrap(cmd, *n.RunTap)
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if err := w.Begin(); err != nil {
+		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	}
+	return errors.Join(cmd.Wait(), w.Close())
 }
 
 // AddAccount makes an account.

@@ -232,10 +232,10 @@ func (c *call) rename(dir1, name1, dir2, name2, flags uint64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if flags&unix.RENAME_EXCHANGE != 0 {
-		return 0, unix.EINVAL
-	}
 	e := Event{Op: Rename, Path: below[0], To: below[1]}
+	if flags&unix.RENAME_EXCHANGE != 0 {
+		e.Op = Exchange
+	}
 	if err := c.before(e); err != nil {
 		return 0, err
 	}

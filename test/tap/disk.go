@@ -121,7 +121,7 @@ func (d *Disk) Happen(e Event) error {
 		return d.change(e.Path, n)
 	case Remove:
 		return d.change(e.Path, nil)
-	case Rename, Link:
+	case Rename, Link, Exchange:
 		return d.rename(e)
 	case Write, Truncate, Extend:
 		n := d.inodes[e.Inode]
@@ -166,17 +166,21 @@ func (d *Disk) rename(e Event) error {
 	if n == nil {
 		return fmt.Errorf("%v: the disk has no such name", e)
 	}
-	if n == to.live[toBase] {
+	old := to.live[toBase]
+	if n == old {
 		return nil // two names of one file: rename does nothing
 	}
 	c := &change{set: []entry{{to, toBase, n}}}
 	to.changes = append(to.changes, c)
-	if e.Op == Rename {
-		c.set = append(c.set, entry{from, base, nil})
+	if e.Op != Link {
+		if e.Op == Rename {
+			old = nil
+		}
+		c.set = append(c.set, entry{from, base, old})
 		if from != to {
 			from.changes = append(from.changes, c)
 		}
-		from.put(base, nil)
+		from.put(base, old)
 	}
 	to.put(toBase, n)
 	return nil

@@ -32,19 +32,20 @@ const (
 	Rename                 // from Path to To
 	Remove                 // of a file's name or an empty folder
 	Mkdir
-	Link // of Path, under the name To
+	Link     // of Path, under the name To
+	Exchange // of Path and To
 	Mark
 )
 
 func (o Op) String() string {
-	return [...]string{"?", "create", "write", "truncate", "extend", "sync", "rename", "remove", "mkdir", "link", "mark"}[o]
+	return [...]string{"?", "create", "write", "truncate", "extend", "sync", "rename", "remove", "mkdir", "link", "exchange", "mark"}[o]
 }
 
 // An Event is one call.
 type Event struct {
 	Op     Op
 	Path   string // below the root, with slashes; "." is the root
-	To     string // of Rename and Link
+	To     string // of Rename, Link and Exchange
 	Inode  uint64 // of the file that was made, written, synced
 	Offset int64
 	Size   int64
@@ -53,7 +54,7 @@ type Event struct {
 
 func (e Event) String() string {
 	switch e.Op {
-	case Rename, Link:
+	case Rename, Link, Exchange:
 		return fmt.Sprintf("%s %s to %s", e.Op, e.Path, e.To)
 	case Write:
 		return fmt.Sprintf("write %d at %d of %s", e.Size, e.Offset, e.Path)

@@ -160,6 +160,41 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestExchange: two names that change places do so together or not at all.
+func TestExchange(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for _, name := range []string{"a/f", "b/f"} {
+		if err := errors.Join(os.Mkdir(filepath.Join(root, name[:1]), 0o700), os.WriteFile(filepath.Join(root, name), []byte(name), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := NewDisk(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Happen(Event{Op: Exchange, Path: "a", To: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 3))
+	seen := map[string]bool{}
+	for range 50 {
+		dir := t.TempDir()
+		if err := d.Cut(dir, RandomCut(random), random, nil); err != nil {
+			t.Fatal(err)
+		}
+		a, err1 := os.ReadFile(filepath.Join(dir, "a/f"))
+		b, err2 := os.ReadFile(filepath.Join(dir, "b/f"))
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		seen[string(a)+" "+string(b)] = true
+	}
+	if len(seen) != 2 || !seen["a/f b/f"] || !seen["b/f a/f"] {
+		t.Errorf("cuts left %v", seen)
+	}
+}
+
 // TestKill ends the program between the rename and the sync of the folder.
 func TestKill(t *testing.T) {
 	t.Parallel()
