@@ -59,7 +59,7 @@ func (d *dateReader) time() (unix int64, zone int, ok bool) {
 	} else if d.am && d.hour == 12 {
 		d.hour = 0
 	}
-	if d.day < 1 || d.month < 1 || d.month > 12 || d.year < 0 {
+	if d.day < 1 || d.month < 1 || d.month > 12 || d.year < 1900 { // RFC 5322 §3.3: programs write 0102 for 2002
 		return 0, 0, false
 	}
 	t := time.Date(d.year, d.month, d.day, d.hour, d.min, d.sec, 0, time.UTC)
