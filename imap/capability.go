@@ -29,7 +29,11 @@ func (s *session) capabilities() string {
 			if b.Len() > 0 {
 				b.WriteByte(' ')
 			}
-			b.WriteString(c.name)
+			if c.text != nil {
+				b.WriteString(c.text(s))
+			} else {
+				b.WriteString(c.name)
+			}
 		}
 	}
 	return b.String()

@@ -15,7 +15,7 @@ import (
 // the other direction keeps no window, but the last few KB that it sent.
 var extCompress = extension{
 	name: "COMPRESS", rfc: "RFC 4978",
-	caps:     []capability{{name: "COMPRESS=DEFLATE", when: func(s *session) bool { return s.c.in == nil }}},
+	caps:     []capability{{name: "COMPRESS=DEFLATE", when: func(s *session) bool { return s.c.out == nil }}},
 	commands: []*command{{name: "COMPRESS", state: loggedIn, flags: noSync, parse: parseCompress}},
 }
 
@@ -32,7 +32,7 @@ func parseCompress(d *wire.Decoder, _ *request) runner {
 
 // runCompress writes its own tagged line, the last that is not compressed.
 func runCompress(s *session, r *request) (reply, error) {
-	if s.c.in != nil {
+	if s.c.out != nil {
 		return reply{}, badCode(codeCompressionActive, "DEFLATE is on already")
 	}
 	if s.d.Buffered() > 0 { // RFC 4978 §3: the client waits
@@ -42,9 +42,24 @@ func runCompress(s *session, r *request) (reply, error) {
 	if err := s.w.Flush(); err != nil {
 		return reply{}, &fatalError{err}
 	}
-	s.c.in = wire.NewInflater(connStream{s.c})
+	from := io.Reader(connStream{s.c})
+	if s.c.in != nil {
+		from = s.c.in
+	}
+	s.c.in = wire.NewInflater(from)
 	s.c.out = &deflater{to: connStream{s.c}}
 	return reply{}, errAnswered
+}
+
+// endCompression: what the client sends from here on is as before COMPRESS, and
+// some of it may have come already.
+func (c *conn) endCompression() {
+	if z, ok := c.in.(*wire.Inflater); ok {
+		c.in, c.out = nil, nil
+		if rest := z.Rest(); len(rest) > 0 {
+			c.in = io.MultiReader(bytes.NewReader(rest), connStream{c})
+		}
+	}
 }
 
 // A connStream is what is below the layers of a connection: TLS, or TCP.

@@ -19,8 +19,9 @@ import (
 // A flateConn is a client's side of COMPRESS.
 type flateConn struct {
 	net.Conn
-	r io.Reader
-	w *flate.Writer
+	under *bufio.Reader // what came, not expanded
+	r     io.Reader
+	w     *flate.Writer
 }
 
 func (c *flateConn) Read(p []byte) (int, error) { return c.r.Read(p) }
@@ -37,7 +38,8 @@ func (c *testClient) compress() {
 	c.ok("COMPRESS DEFLATE")
 	w, err := flate.NewWriter(c.conn, 6)
 	must(c.t, err)
-	c.conn = &flateConn{Conn: c.conn, r: flate.NewReader(c.conn), w: w}
+	under := bufio.NewReader(c.conn)
+	c.conn = &flateConn{Conn: c.conn, under: under, r: flate.NewReader(under), w: w}
 	c.r = bufio.NewReader(c.conn)
 }
 
@@ -113,6 +115,35 @@ func TestCompressPartialFlush(t *testing.T) {
 		_, err = c.conn.Write(piece)
 		must(t, err)
 		c.expect(fmt.Sprintf("z%d OK", i+1))
+	}
+}
+
+// TestCompressUnauthenticate: compression ends with UNAUTHENTICATE in both
+// directions (RFC 8437 §4.1), whatever the client ends its stream with.
+func TestCompressUnauthenticate(t *testing.T) {
+	t.Parallel()
+	b := newTestBox(t, nil)
+	for _, end := range []func(w *flate.Writer) error{(*flate.Writer).Flush, (*flate.Writer).Close} {
+		c := b.login()
+		raw := c.conn
+		c.compress()
+		under := c.conn.(*flateConn).under
+		var piece bytes.Buffer
+		w := c.conn.(*flateConn).w
+		c.ok("NOOP")
+		w.Reset(&piece)
+		_, err := io.WriteString(w, "u UNAUTHENTICATE\r\n")
+		must(t, err)
+		must(t, end(w))
+		piece.WriteString("v NOOP\r\nw LOGIN ann \"" + testPassword + "\"\r\n")
+		_, err = raw.Write(piece.Bytes())
+		must(t, err)
+		c.expect("u OK")
+		c.conn, c.r = raw, under
+		c.expect("v OK")
+		c.expect("w OK")
+		c.compress()
+		c.ok("NOOP")
 	}
 }
 

@@ -71,6 +71,7 @@ func (s *session) command() (err error) {
 	for _, f := range r.before {
 		f(s)
 	}
+	s.tag = r.tag
 	rep, err := runner.run(s, r)
 	if derr := s.d.Err(); derr != nil && !isReply(err) {
 		// A command with a big literal reads the rest of its arguments as

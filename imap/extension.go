@@ -25,6 +25,8 @@ type extension struct {
 	needs []*extension
 	// onSelect writes untagged data of every SELECT and EXAMINE.
 	onSelect func(s *session)
+	// progress gives the response code that tells how far the command is.
+	progress func(s *session, done, goal int) string
 	// onCreate gives the response code of a successful CREATE.
 	onCreate func(box *storage.Mailbox) string
 
@@ -47,6 +49,8 @@ type extension struct {
 // A capability is announced when its condition holds, or always.
 type capability struct {
 	name string
+	// text, if any, is what is announced instead: a name with a value.
+	text func(s *session) string
 	when func(s *session) bool
 }
 
@@ -118,6 +122,10 @@ func protocol() []*extension {
 		&extUIDOnly,
 		&extCompress,
 		&extPartial,
+		&extInProgress,
+		&extAppendLimit,
+		&extUnauthenticate,
+		&extPreview,
 		&extObjectID,
 		&extSaveDate,
 		&extWithin,

@@ -167,7 +167,7 @@ func TestSearchProgress(t *testing.T) {
 	e.told = e.told.Add(-tellAfter)
 	must(t, e.progress())
 	must(t, e.progress())
-	if got := out.String(); got != "* OK still searching, 4 of 9 messages done\r\n" {
+	if got := out.String(); got != "* OK [INPROGRESS (NIL 4 9)] searched 4 of 9 messages\r\n" {
 		t.Errorf("%q", got)
 	}
 	s.w.Reset(brokenWriter{})

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -101,9 +102,19 @@ func (e *searcher) progress() error {
 		return nil
 	}
 	e.told = time.Now()
-	w := e.s.w
-	w.Raw("* OK still searching, ").Number(uint32(e.done)).Raw(" of ").Number(uint32(e.total)).Raw(" messages done").CRLF()
-	return w.Flush()
+	e.s.tellProgress("searched", e.done, e.total)
+	return e.s.w.Flush()
+}
+
+// tellProgress tells the client that its command goes on.
+func (s *session) tellProgress(what string, done, goal int) {
+	code := ""
+	for _, x := range s.srv.tables.extensions {
+		if x.progress != nil && s.has(x) {
+			code = x.progress(s, done, goal)
+		}
+	}
+	s.status("", imap.StatusResponseTypeOK, code, fmt.Sprintf("%s %d of %d messages", what, done, goal))
 }
 
 func (e *searcher) bind(c *criterion, box *storage.Mailbox) (err error) {

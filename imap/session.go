@@ -2,6 +2,7 @@ package imap
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -27,6 +28,7 @@ type session struct {
 	enabled extSet           // by ENABLE
 	isRev2  bool             // IMAP4rev2 is among them
 	bad     int              // bad commands before login
+	tag     string           // of the running command
 
 	// How changes are told: what the client enabled.
 	modSeqs  bool // FETCH responses that it didn't ask for have UID and MODSEQ
@@ -133,6 +135,18 @@ func (s *session) end() {
 		s.hold.Close()
 	}
 	s.dropBatch()
+}
+
+// reset makes the session that of a new connection (RFC 8437 §3, §4.1): all that
+// login and ENABLE brought is gone.
+func (s *session) reset() {
+	s.unselect()
+	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, off: s.srv.tables.off, scratch: s.scratch}
+	s.d.SetUTF8(false)
+	s.w.SetUTF8(false)
+	s.d.SetLoggedIn(false)
+	s.c.loggedIn = false
+	s.c.born = time.Now()
 }
 
 // unselect leaves the selected mailbox.

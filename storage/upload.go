@@ -83,6 +83,9 @@ func (a *Account) NewUpload(size int64) (*Upload, error) {
 	return &Upload{a: a, parser: p, hash: sha256.New(), expect: size, buf: chunkBuffers.Get().(*[]byte)}, nil
 }
 
+// MaxMessage is the octets of the largest message that the account takes.
+func (a *Account) MaxMessage() int64 { return a.maxMessage() }
+
 // maxMessage is the limit of a message, which must fit into a volume twice.
 func (a *Account) maxMessage() int64 {
 	return min(a.st.opts.MaxMessage, volumeLimit(&a.st.opts)/2)

@@ -120,6 +120,16 @@ func (d *Decoder) TryWord(w string) bool {
 	return true
 }
 
+// TryText reads text, in any case, if it is next: where one SP more decides what
+// the grammar goes on with.
+func (d *Decoder) TryText(text string) bool {
+	if !d.ready() || len(d.seg)-d.pos < len(text) || !equalFold(d.seg[d.pos:d.pos+len(text)], text) {
+		return false
+	}
+	d.pos += len(text)
+	return true
+}
+
 // Atom reads 1*ATOM-CHAR.
 func (d *Decoder) Atom() string { return string(d.run(atomChar, "atom")) }
 

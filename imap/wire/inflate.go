@@ -71,7 +71,8 @@ func (z *Inflater) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		for z.left < len(p) && z.left <= inflateWindow/2 && z.err == nil && z.advance() {
+		// Not beyond the end of a block: the stream may end there (see Rest).
+		for z.left < len(p) && z.left <= inflateWindow/2 && (z.left == 0 || z.step != stepBlock) && z.err == nil && z.advance() {
 		}
 		if z.left > 0 {
 			return z.handOver(p), nil
@@ -90,6 +91,39 @@ func (z *Inflater) Read(p []byte) (int, error) {
 			}
 		}
 	}
+}
+
+// Rest ends the stream where its writer flushed it last, and is the input beyond:
+// what no longer belongs to it (RFC 8437 §4.1).
+func (z *Inflater) Rest() []byte {
+	for z.err == nil {
+		z.fill()
+		if z.step == stepBlock && !z.final {
+			switch padding := (z.nbits - 3) % 8; {
+			case z.nbits >= 3+padding+32 && z.acc&6 == 0 && z.acc>>(3+padding)&0xffffffff == 0xffff0000:
+				z.bits(3 + padding) // an empty stored block: Z_SYNC_FLUSH, or the last
+				z.bits(32)
+				return z.beyond()
+			case z.nbits >= 10 && z.acc&0x3fe == 0b010: // an empty fixed one: Z_PARTIAL_FLUSH, Z_FINISH
+			default:
+				return z.beyond()
+			}
+		}
+		if !z.advance() {
+			break
+		}
+	}
+	return z.beyond()
+}
+
+// beyond is the input from the next whole octet on.
+func (z *Inflater) beyond() (rest []byte) {
+	z.bits(z.nbits % 8)
+	for z.nbits > 0 {
+		v, _ := z.bits(8)
+		rest = append(rest, byte(v))
+	}
+	return append(rest, z.in[z.at:z.end]...)
 }
 
 // handOver copies what is decoded and not handed over yet.
