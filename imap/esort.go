@@ -10,7 +10,7 @@ import (
 
 // extESort gives the result of SORT in the form asked for.
 var extESort = extension{
-	name: "ESORT", rfc: "RFC 5267 §3", caps: []capability{{"ESORT", has(&extSort)}},
+	name: "ESORT", rfc: "RFC 5267 §3", caps: []capability{{name: "ESORT", when: has(&extSort)}},
 	sortOptions: []sortOption{{"RETURN", func(d *wire.Decoder, r *request, c *sortCmd) { c.parseReturns(d, r) }}},
 }
 

@@ -141,7 +141,7 @@ func (s *session) end() {
 // login and ENABLE brought is gone.
 func (s *session) reset() {
 	s.unselect()
-	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, off: s.srv.tables.off, scratch: s.scratch}
+	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, off: extSet(s.srv.tables.off.Load()), scratch: s.scratch}
 	s.d.SetUTF8(false)
 	s.w.SetUTF8(false)
 	s.d.SetLoggedIn(false)

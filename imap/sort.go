@@ -31,7 +31,7 @@ var extSort = extension{
 
 // extSortDisplay sorts by the names that clients show.
 var extSortDisplay = extension{
-	name: "SORT=DISPLAY", rfc: "RFC 5957", caps: []capability{{"SORT=DISPLAY", has(&extSort)}},
+	name: "SORT=DISPLAY", rfc: "RFC 5957", caps: []capability{{name: "SORT=DISPLAY", when: has(&extSort)}},
 	sortKeys: []sortKey{
 		{name: "DISPLAYFROM", text: mail.Record.DisplayFrom},
 		{name: "DISPLAYTO", text: mail.Record.DisplayTo},
