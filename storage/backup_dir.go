@@ -96,7 +96,7 @@ func OpenBackupDir(ctx context.Context, dir, data string, replace bool) (*Backup
 	if err := b.look(replace); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, accountsFolder), 0o700); err != nil {
+	if err := makeFolder(filepath.Join(dir, accountsFolder)); err != nil {
 		return nil, mapError(err)
 	}
 	if b.lock, err = os.Open(dir); err != nil {

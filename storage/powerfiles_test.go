@@ -25,8 +25,9 @@ const powerVariable = "TEST_NESTBOX_POWER"
 
 // A powerTask is what TestPowerWork is asked to do.
 type powerTask struct {
-	Work               string // "mail", "init" or "migrate"
+	Work               string // "mail", "init", "migrate" or "backup"
 	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
+	Other              string // data folder on a disk that nothing happens to
 	Seed               uint64
 }
 
@@ -333,6 +334,8 @@ func (p powerTask) work() error {
 	switch p.Work {
 	case "init":
 		return errors.Join(p.init(marks), marks.Close())
+	case "backup":
+		return errors.Join(p.backUp(marks), marks.Close())
 	case "migrate":
 		return errors.Join(p.migrate(), marks.Close())
 	}

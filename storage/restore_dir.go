@@ -61,7 +61,7 @@ func startRestoring(ctx context.Context, to string, o Options) (*restoring, erro
 	if err := os.RemoveAll(r.part); err != nil { // an interrupted restore's
 		return nil, err
 	}
-	return r, mapError(os.MkdirAll(filepath.Join(r.part, accountsFolder), 0o700))
+	return r, mapError(makeFolder(filepath.Join(r.part, accountsFolder)))
 }
 
 // RestoreDir makes the data folder to of a backup, or of a snapshot of a data
@@ -147,7 +147,7 @@ func (r *restoring) copyFolders(from string) error {
 			return err
 		}
 	}
-	return nil
+	return syncDir(filepath.Join(r.part, accountsFolder))
 }
 
 func (r *restoring) copyFolder(from, to string) error {
