@@ -30,6 +30,17 @@ type Health struct {
 	Written  *time.Time      `json:"last_write"`
 	Backup   BackupHealth    `json:"backup"`
 	Accounts []AccountHealth `json:"accounts"`
+	Jobs     []JobHealth     `json:"jobs"` // of the server, in the background
+}
+
+// JobHealth is how a job in the background is doing.
+type JobHealth struct {
+	Name    string     `json:"name"`
+	Running bool       `json:"running,omitempty"`
+	Runs    int        `json:"runs"`
+	Last    *time.Time `json:"last_at"` // null: not since the start
+	Error   string     `json:"error,omitempty"`
+	Account string     `json:"error_account,omitempty"` // its id
 }
 
 // ServerHealth is what the server says of itself.
@@ -98,6 +109,14 @@ func (l *Local) Health(_ context.Context, all bool) (Health, error) {
 		Clock: ClockHealth{Now: s.Clock.Now.UTC(), Wall: s.Clock.Wall.UTC(), Trusted: s.Clock.Trusted, Why: s.Clock.Why,
 			Steady: int64(s.Clock.Steady.Seconds())},
 		Backup: BackupHealth{At: when(s.Backup.At), To: s.Backup.To, Error: s.Backup.Error, Good: when(s.Backup.Good)},
+	}
+	h.Jobs = []JobHealth{}
+	for _, j := range s.Jobs {
+		job := JobHealth{Name: j.Name, Running: j.Running, Runs: j.Runs, Last: when(j.Last), Account: string(j.ErrAt)}
+		if j.Err != nil {
+			job.Error = j.Err.Error()
+		}
+		h.Jobs = append(h.Jobs, job)
 	}
 	for i := range s.Accounts {
 		a := &s.Accounts[i]

@@ -121,6 +121,25 @@ func (r *statusReport) judge(err error) {
 	}
 	r.judgeBackup(h.Backup, h.Clock.Now)
 	r.judgeClock(h.Clock)
+	if h.Server != nil { // else they don't run
+		r.judgeJobs(h.Jobs)
+	}
+}
+
+func (r *statusReport) judgeJobs(jobs []admin.JobHealth) {
+	names := []string{}
+	for _, j := range jobs {
+		names = append(names, j.Name)
+		if j.Error == "" {
+			continue
+		}
+		text := j.Error
+		if j.Account != "" {
+			text = "account " + j.Account + ": " + text
+		}
+		r.add("job "+j.Name, stateWarn, "%s", text)
+	}
+	r.add("jobs", stateOK, "%s", strings.Join(names, ", "))
 }
 
 func (r *statusReport) judgeServer(s *admin.ServerHealth) {

@@ -44,11 +44,10 @@ type Account struct {
 	rowsRead atomic.Uint64
 	writes   atomic.Uint64 // requests that wrote, for the upkeep
 	shut     bool
-	stray    bool // f is to be closed when nobody uses it
-	// trouble is why the files could not be opened, if that was so the last time.
-	trouble error
-	rest    *time.Timer
-	left    left // how the files were when they were closed
+	stray    bool    // f is to be closed when nobody uses it
+	trouble  opening // how the last opening failed
+	rest     *time.Timer
+	left     left // how the files were when they were closed
 
 	writer writer
 	watch  watchers
@@ -103,13 +102,9 @@ func (a *Account) acquire() (*files, error) {
 		return nil, err
 	}
 	if a.f == nil {
-		f, err := openFiles(a)
-		if err != nil {
-			a.trouble = fmt.Errorf("open account %s: %w", a.id, mapError(err))
-			return nil, a.trouble
+		if err := a.open(); err != nil {
+			return nil, err
 		}
-		a.trouble = nil
-		a.f = f
 	}
 	a.users++
 	a.uses++

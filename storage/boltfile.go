@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // A boltFile is a bbolt file that may be damaged, or go away under its map.
@@ -41,6 +42,9 @@ func openMap(path string, bo *bolt.Options) (*boltFile, error) {
 		if b.file != nil {
 			_ = b.leave() // bbolt has done so, unless it panicked
 		}
+		if damagedFile(err) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, berrors.ErrMaxSizeReached) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 		return nil, err
 	}
 	return b, nil
@@ -57,15 +61,22 @@ func (b *boltFile) run(do func(func(tx *bolt.Tx) error) error, fn func(tx *bolt.
 		return fmt.Errorf("%w: %s is damaged and was given up", ErrUnavailable, b.path)
 	}
 	var began *bolt.Tx
+	var result error
 	done := false
 	panicked, err := survived(func() error {
 		return do(func(tx *bolt.Tx) error {
 			began = tx
-			err := fn(tx)
+			result = fn(tx)
 			done = true
-			return err
+			return result
 		})
 	})
+	if done && result == nil && errors.Is(err, syscall.EIO) {
+		// What a failed sync left in the page cache need not be on the disk: it
+		// is read again before more is built on it.
+		b.faulty.Store(true)
+		b.broken.Store(true)
+	}
 	if panicked {
 		b.faulty.Store(true)
 		// A transaction that has ended belongs to no file any more. One that

@@ -22,6 +22,7 @@ type Health struct {
 	Written  time.Time // the last write to any account, as its file's time says
 	Backup   BackupNote
 	Accounts []AccountHealth
+	Jobs     []UpkeepState
 }
 
 // AccountHealth is how an account is.
@@ -40,7 +41,7 @@ type AccountHealth struct {
 // Health looks at the data folder. Accounts that are closed stay so, and what
 // was last noted of them is told; with all they are opened one by one.
 func (st *Store) Health(all bool) (h Health, err error) {
-	h = Health{ID: st.id, Format: formatVersion, Clock: st.Clock()}
+	h = Health{ID: st.id, Format: formatVersion, Clock: st.Clock(), Jobs: st.Upkeep()}
 	if h.Away = st.available() != nil; h.Away {
 		return h, nil
 	}
@@ -78,8 +79,8 @@ func (st *Store) accountHealth(info AccountInfo, note AccountNote, all bool) Acc
 	if a != nil {
 		a.mu.Lock()
 		h.Open = a.f != nil && !a.unfit()
-		if a.trouble != nil {
-			h.Trouble = a.trouble.Error()
+		if a.trouble.err != nil {
+			h.Trouble = a.trouble.err.Error()
 		}
 		a.mu.Unlock()
 	}

@@ -3,7 +3,55 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 )
+
+// An opening is one that failed.
+type opening struct {
+	err  error
+	at   time.Time
+	file os.FileInfo // mail.db
+}
+
+// A file that can't be opened is not tried again at each request: bbolt leaves
+// the map of a damaged one behind. It is when it was replaced, or after a while.
+const (
+	retryDamaged = 5 * time.Minute
+	retryOther   = time.Second
+)
+
+// vain returns the last failure if trying again would be in vain.
+func (o *opening) vain(file os.FileInfo) error {
+	wait := retryOther
+	if errors.Is(o.err, ErrCorrupt) {
+		wait = retryDamaged
+	}
+	if o.err == nil || time.Since(o.at) > wait || file == nil || o.file == nil || !os.SameFile(file, o.file) ||
+		file.Size() != o.file.Size() || !file.ModTime().Equal(o.file.ModTime()) {
+		return nil
+	}
+	return o.err
+}
+
+// open opens the account's files. a.mu is held.
+func (a *Account) open() error {
+	file, err := os.Stat(filepath.Join(a.dir, "mail.db"))
+	if err != nil {
+		file = nil // openFiles says so
+	}
+	if err := a.trouble.vain(file); err != nil {
+		return err
+	}
+	f, err := openFiles(a)
+	if err != nil {
+		a.trouble = opening{fmt.Errorf("open account %s: %w", a.id, mapError(err)), time.Now(), file}
+		return a.trouble.err
+	}
+	a.f, a.trouble = f, opening{}
+	return nil
+}
 
 // leaveFiles closes the account's files as soon as nobody uses them. The next
 // acquire opens them again, if it can.

@@ -252,13 +252,15 @@ func TestOrphansAreFreed(t *testing.T) {
 }
 
 // failWrites makes the writes of a bbolt file fail while full is set.
-func failWrites(db *bolt.DB, full *atomic.Bool) {
+func failWrites(db *bolt.DB, full *atomic.Bool) { failWritesWith(db, full, syscall.ENOSPC) }
+
+func failWritesWith(db *bolt.DB, full *atomic.Bool, errno syscall.Errno) {
 	field := reflect.ValueOf(db).Elem().FieldByName("ops").FieldByName("writeAt")
 	writeAt := (*func([]byte, int64) (int, error))(unsafe.Pointer(field.UnsafeAddr()))
 	write := *writeAt
 	*writeAt = func(b []byte, off int64) (int, error) {
 		if full.Load() {
-			return 0, &fs.PathError{Op: "write", Path: db.Path(), Err: syscall.ENOSPC}
+			return 0, &fs.PathError{Op: "write", Path: db.Path(), Err: errno}
 		}
 		return write(b, off)
 	}
