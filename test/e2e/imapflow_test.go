@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -11,11 +12,21 @@ const imapflowVersion = "2.10.2"
 // clientImapflow: testdata/imapflow_session.mjs with npm's imapflow, which is
 // installed once into the user's cache folder.
 func clientImapflow(t *testing.T, l login) {
+	dir := imapflow(t)
+	path := imapflowScript(t, dir, "imapflow_session.mjs")
+	run(t, dir, "node", path, l.host(), l.port(), l.tlsPort(), l.user, l.password)
+}
+
+// imapflow is the folder where it is installed.
+func imapflow(t *testing.T) (dir string) {
+	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skip(err)
 	}
-	dir := filepath.Join(cache, "nestbox-test", "imapflow-"+imapflowVersion)
+	dir = filepath.Join(cache, "nestbox-test", "imapflow-"+imapflowVersion)
+	imapflowInstall.Lock()
+	defer imapflowInstall.Unlock()
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "imapflow")); err != nil {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -25,11 +36,18 @@ func clientImapflow(t *testing.T, l login) {
 			t.Skipf("npm can't install imapflow: %v\n%s", err, out)
 		}
 	}
-	text, err := os.ReadFile(filepath.Join("testdata", "imapflow_session.mjs"))
+	return dir
+}
+
+var imapflowInstall sync.Mutex
+
+// imapflowScript puts a script of testdata there: Node looks for modules from
+// the script's own folder on.
+func imapflowScript(t *testing.T, dir, name string) (path string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Node looks for modules from the script's own folder on.
-	path := write(t, filepath.Join(dir, "imapflow_session.mjs"), "%s", text)
-	run(t, dir, "node", path, l.host(), l.port(), l.tlsPort(), l.user, l.password)
+	return write(t, filepath.Join(dir, name), "%s", text)
 }
