@@ -98,14 +98,6 @@ func (r *rollback) later(c *raw.Conn, news [][]byte) {
 	appendAll(r.T, c, "Later", news[2:])
 }
 
-func uidValidity(t *testing.T, c *raw.Conn, mailbox string) (text string) {
-	t.Helper()
-	if err := c.Do("STATUS "+mailbox+" (UIDVALIDITY)", func(line []byte) { text = string(line) }); err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // TestRolledBackForImapflow: a client that goes by UIDVALIDITY, UIDs and
 // MODSEQ sees exactly what the restored account has.
 func TestRolledBackForImapflow(t *testing.T) {
