@@ -54,6 +54,8 @@ type API interface {
 	BackupSource(ctx context.Context) (BackupSource, error)
 	Backup(ctx context.Context, have storage.BackupHave, sink func(*storage.BackupPart) error) error
 	PolicyAPI
+	// Portable writes all mail as a portable stream (storage.Store.WritePortable).
+	Portable(ctx context.Context, w io.Writer) error
 
 	Close() error
 }

@@ -157,3 +157,25 @@ func (s *Server) backupData(w http.ResponseWriter, r *http.Request) {
 		s.log.Warn("control_answer_failed", "error", err)
 	}
 }
+
+// Portable writes a portable stream of all accounts.
+func (l *Local) Portable(ctx context.Context, w io.Writer) error { return l.st.WritePortable(ctx, w) }
+
+// Portable writes a portable stream of the server's accounts. One that the
+// server could not end has no end record.
+func (r *Remote) Portable(ctx context.Context, w io.Writer) error {
+	resp, err := r.do(ctx, http.MethodGet, "/v1/portable", nil, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
+func (s *Server) portable(w http.ResponseWriter, r *http.Request) {
+	if err := s.api.Portable(r.Context(), w); err != nil {
+		s.log.Error("backup_failed", "error", err)
+		panic(http.ErrAbortHandler) // the client must not take it for whole
+	}
+}

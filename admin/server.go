@@ -116,6 +116,7 @@ func (s *Server) routes() http.Handler {
 	s.healthRoutes(mux)
 	mux.HandleFunc("POST /v1/backup", s.backupData)
 	s.policyRoutes(mux)
+	mux.HandleFunc("GET /v1/portable", s.portable)
 	return mux
 }
 

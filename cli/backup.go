@@ -21,17 +21,24 @@ var cmdBackup = command{
 
 The exit code is 0 only if the whole backup is there and sound. An account in which something is wrong keeps its former copy, and the new one lies beside it.
 
+--portable writes a stream instead (docs/portable.md), which doesn't depend on the machine: for another kind of processor, or to keep for long. It is always whole, and has no expunged messages nor deleted accounts.
+
 restore makes a data folder of a backup, or brings single messages back. A copy of the data folder itself, made by a program while the server runs, is no backup, unless it is one snapshot of the whole folder.`,
 	examples: []example{
 		{"nestbox backup /mnt/usb/nestbox", "a backup on another disk, as often as you like"},
+		{"nestbox backup --portable - | zstd > mail.nbx.zst", "one stream, for another kind of machine"},
 		{"nestbox backup --json /mnt/usb/nestbox", "for scripts: one JSON object says what was done"},
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
 		asJSON := jsonFlag(fs)
+		portable := fs.Bool("portable", false, "write one stream for every machine and every later version to the file DIR (\"-\" is standard output)")
 		replace := fs.Bool("replace", false, "DIR may hold the backup of another data folder: it is replaced")
 		return func(ctx context.Context, e *env, args []string) error {
 			return e.withAPI(ctx, func(api admin.API) error {
+				if *portable {
+					return e.writePortable(ctx, api, args[0], *asJSON)
+				}
 				b := backingUp{env: e, json: *asJSON, replace: *replace, dir: args[0]}
 				return b.run(ctx, api)
 			})

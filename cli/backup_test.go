@@ -147,3 +147,37 @@ func fileTimes(t *testing.T, dir string) string {
 	}
 	return b.String()
 }
+
+func TestPortable(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	data, file, restored := filepath.Join(root, "data"), filepath.Join(root, "mail.nbx"), filepath.Join(root, "restored")
+	must(t, "", "init", "--data", data)
+	must(t, "a password\n", "account", "add", "anna", "--data", data, "--password-stdin")
+	importMails(t, data, "anna", "INBOX", 0, 20)
+	startServer(t, data)
+	must(t, "", "backup", "--portable", "--data", data, file)
+	must(t, "", "backup", "--portable", "--data", data, file) // over the first
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	must(t, "", "restore", file, "--data", restored)
+	want := must(t, "", "export", "--data", data, "--account", "anna", "--mailbox", "INBOX", "--format", "mbox", "-")
+	got := must(t, "", "export", "--data", restored, "--account", "anna", "--mailbox", "INBOX", "--format", "mbox", "-")
+	if got != want {
+		t.Errorf("restored %q\nwant %q", got, want)
+	}
+	stream := must(t, "", "backup", "--portable", "--data", data, "-")
+	must(t, stream, "restore", "-", "--data", filepath.Join(root, "second"))
+	third := filepath.Join(root, "third")
+	if r := nestbox(t, stream[:len(stream)-5], "restore", "-", "--data", third); r.code == 0 || !strings.Contains(r.errout, "cut off") {
+		t.Errorf("%+v", r)
+	}
+	must(t, stream, "restore", "-", "--data", third) // nothing was in the way
+	other := filepath.Join(root, "photo.jpg")
+	if err := os.WriteFile(other, []byte("not mail"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, 1, "is another file", "backup", "--portable", "--data", data, other)
+	wantCode(t, 1, "is no portable stream", "restore", other, "--data", filepath.Join(root, "fourth"))
+}

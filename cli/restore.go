@@ -10,7 +10,7 @@ var cmdRestore = command{
 	name:  "restore",
 	args:  "[DIR]",
 	short: "Bring mail back",
-	long: `With DIR, makes the data folder --data, which must be missing or empty, of the backup in DIR; a snapshot of a data folder does as well. Run it as the user that the server runs as. All is as it was when the backup was taken, and mail programs load it again, since every mailbox has a new UIDVALIDITY. The exit code is 0 only if the restored data are sound.
+	long: `With DIR, makes the data folder --data, which must be missing or empty, of the backup in DIR; a snapshot of a data folder does as well, or a portable stream ("-" is standard input). Run it as the user that the server runs as. All is as it was when the backup was taken, and mail programs load it again, since every mailbox has a new UIDVALIDITY. The exit code is 0 only if the restored data are sound.
 
 With --from and --account, adds messages of a backup to the account's mailboxes of the same names, which are made if missing: all, those of --mailbox, or those that --search finds. They keep flags and dates and get new UIDs. A message that is in its mailbox already is left out.
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"nestbox/config"
@@ -20,7 +21,7 @@ func (e *env) restoreFolder(ctx context.Context, from string, asJSON bool) error
 		return &usageError{command: "restore", text: "--data must name the folder to restore into"}
 	}
 	start := time.Now()
-	r, err := storage.RestoreDir(ctx, from, cfg.Data, storage.Options{MaxMessage: int64(cfg.MaxMessage), Version: Version})
+	r, err := e.restoreAll(ctx, from, cfg.Data, storage.Options{MaxMessage: int64(cfg.MaxMessage), Version: Version})
 	if errors.Is(err, context.Canceled) {
 		err = failWith(exitTryAgain, "interrupted; nothing was restored")
 	}
@@ -52,4 +53,26 @@ func (e *env) restoreFolder(ctx context.Context, from string, asJSON bool) error
 		return fmt.Errorf("%d findings: what is sound was restored", len(r.Findings))
 	}
 	return nil
+}
+
+// restoreAll restores a folder, or a portable stream: a file, or standard
+// input.
+func (e *env) restoreAll(ctx context.Context, from, to string, o storage.Options) (storage.RestoreReport, error) {
+	if from == "-" {
+		return storage.RestorePortable(ctx, e.Stdin, to, o)
+	}
+	info, err := os.Stat(from)
+	if err != nil || info.IsDir() {
+		return storage.RestoreDir(ctx, from, to, o)
+	}
+	f, err := os.Open(from)
+	if err != nil {
+		return storage.RestoreReport{}, err
+	}
+	defer f.Close()
+	r, err := storage.RestorePortable(ctx, f, to, o)
+	if errors.Is(err, storage.ErrNotPortable) {
+		err = fmt.Errorf("%s %w", from, err)
+	}
+	return r, err
 }
