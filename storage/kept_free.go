@@ -12,7 +12,7 @@ import (
 // out: what is older goes first, to the hour.
 const keptHour = 3600
 
-// freeKept removes kept messages for good, the oldest of all accounts first,
+// freeKept removes kept messages and deleted accounts for good, the oldest first,
 // until about need octets are free, and says how many are. What a hold keeps
 // stays. Space that it frees is in the files of the accounts, for their new
 // mail; compaction gives it back to the disk.
@@ -36,6 +36,13 @@ func (st *Store) freeKept(ctx context.Context, need int64) (freed int64, err err
 		}
 		open = append(open, a)
 	}
+	deleted, err := st.DeletedAccounts()
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range deleted {
+		byHour[d.Deleted.Unix()/keptHour] += d.Octets
+	}
 	hours := slices.Sorted(maps.Keys(byHour))
 	// Blobs that have other references bring nothing: each round aims higher.
 	for target := need; freed < need && len(hours) > 0; target *= 2 {
@@ -44,8 +51,9 @@ func (st *Store) freeKept(ctx context.Context, need int64) (freed int64, err err
 			octets += byHour[hours[n]]
 			n++
 		}
+		until := (hours[n-1]+1)*keptHour - 1
 		for _, a := range open {
-			got, err := a.freeKeptUntil(ctx, (hours[n-1]+1)*keptHour-1, need-freed)
+			got, err := a.freeKeptUntil(ctx, until, need-freed)
 			if freed += got; freed >= need || ctx.Err() != nil {
 				return freed, ctx.Err()
 			}
@@ -53,9 +61,32 @@ func (st *Store) freeKept(ctx context.Context, need int64) (freed int64, err err
 				st.log.Warn("kept_not_freed", "account", string(a.id), "error", err)
 			}
 		}
+		// A whole account is more to lose than messages of its time.
+		freed += st.freeDeletedUntil(deleted, until, need-freed)
 		hours = hours[n:]
 	}
 	return freed, nil
+}
+
+// freeDeletedUntil erases accounts that were deleted up to a time, until need
+// octets are freed. The slice is used up.
+func (st *Store) freeDeletedUntil(deleted []DeletedAccount, until, need int64) (freed int64) {
+	for i := range deleted {
+		d := &deleted[i]
+		if freed >= need || d.Deleted.Unix() > until || d.Octets == 0 {
+			continue
+		}
+		st.admin.Lock()
+		err := st.eraseStill(d.ID)
+		st.admin.Unlock()
+		if err != nil {
+			st.log.Warn("kept_not_freed", "account", string(d.ID), "error", err)
+			continue
+		}
+		st.log.Warn("kept_freed", "account", string(d.ID), "messages", 0, "octets", d.Octets)
+		freed, d.Octets = freed+d.Octets, 0
+	}
+	return freed
 }
 
 // keptByHour adds the octets of kept messages that may go, by the hour of

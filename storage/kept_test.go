@@ -352,6 +352,19 @@ func TestFreeKeptOldestFirst(t *testing.T) {
 	if la, lb := left(a), left(b); !slices.Equal(la, []imap.UID{3}) || !slices.Equal(lb, []imap.UID{2, 3}) {
 		t.Errorf("left: %v %v", la, lb)
 	}
+	// A deleted account goes in its turn: after what is older.
+	gone, err := st.CreateAccount("cid", nil)
+	must(t, err)
+	must(t, st.DeleteAccount("cid"))
+	clock.pass(3 * time.Hour)
+	uid := appendTo(t, a, inbox(t, a).ID, message(200)+body)
+	expungeAll(t, a, inbox(t, a).ID, uid)
+	if freed, err = st.freeKept(context.Background(), 4000); err != nil || len(left(a)) != 1 || len(left(b)) != 0 {
+		t.Errorf("freed %d, left %v %v, %v", freed, left(a), left(b), err)
+	}
+	if all, err := st.DeletedAccounts(); err != nil || len(all) != 0 {
+		t.Errorf("account %s is there still: %+v %v", gone.ID, all, err)
+	}
 	if _, err = st.freeKept(context.Background(), 1<<40); err != nil {
 		t.Error(err)
 	}
