@@ -18,7 +18,7 @@ import (
 var cmdPurge = command{
 	name:  "purge",
 	short: "Erase messages for good",
-	long: `Erases messages so that they can't be restored: from the mailboxes and from among the expunged messages that are kept, with their bytes, their previews and what the search index knows of them. The account's files are compacted, so that nothing is left in them. ` + oldCopies + `
+	long: `Erases messages so that they can't be restored: from the mailboxes and from among the expunged messages that are kept, with their bytes, their previews and what the search index knows of them. What was left of them in the account's files is overwritten. ` + oldCopies + `
 
 All criteria that are given must match; --all takes everything. Texts are looked for as SEARCH does, in any case. Asks on a terminal; elsewhere --yes must say so. Messages that a hold keeps are not erased, nor anything else that was asked for with them.`,
 	examples: []example{
@@ -150,8 +150,8 @@ func printPurge(e *env, res storage.PurgeResult, asJSON bool, what string) error
 	if res.Shared > 0 {
 		e.say("the bytes of %d of them are still there: other messages have the same", res.Shared)
 	}
-	if res.Reading > 0 {
-		e.say("%d of them are being read just now; their bytes go when that ends: run purge again then to compact the files", res.Reading)
+	if res.Pending {
+		e.say("some of their bytes are being read just now, by a mail program or a backup; they go from the files within an hour after that ends")
 	}
 	return nil
 }

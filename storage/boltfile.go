@@ -24,6 +24,8 @@ type boltFile struct {
 	file   *os.File
 	broken atomic.Bool
 	faulty atomic.Bool // reading it failed at least once
+	// reading counts the reading transactions that are open, or about to be.
+	reading atomic.Int32
 }
 
 // openMap opens a bbolt file. A damaged one is ErrCorrupt: bbolt panics over
@@ -51,7 +53,11 @@ func openMap(path string, bo *bolt.Options) (*boltFile, error) {
 }
 
 // View is bolt.DB's.
-func (b *boltFile) View(fn func(tx *bolt.Tx) error) error { return b.run(b.DB.View, fn) }
+func (b *boltFile) View(fn func(tx *bolt.Tx) error) error {
+	b.reading.Add(1)
+	defer b.reading.Add(-1)
+	return b.run(b.DB.View, fn)
+}
 
 // Update is bolt.DB's.
 func (b *boltFile) Update(fn func(tx *bolt.Tx) error) error { return b.run(b.DB.Update, fn) }

@@ -112,14 +112,19 @@ func (b *boltFile) beginPin(end func()) (*pinned, error) {
 		return nil, fmt.Errorf("%w: %s is damaged and was given up", ErrUnavailable, b.path)
 	}
 	var tx *bolt.Tx
+	b.reading.Add(1)
 	if err := survive(func() (err error) {
 		tx, err = b.DB.Begin(false)
 		return err
 	}); err != nil {
+		b.reading.Add(-1)
 		end()
 		return nil, mapError(err)
 	}
-	return &pinned{tx: tx, file: pageFile{b.path, b.file}, since: time.Now(), end: end}, nil
+	return &pinned{tx: tx, file: pageFile{b.path, b.file}, since: time.Now(), end: func() {
+		b.reading.Add(-1)
+		end()
+	}}, nil
 }
 
 // metaPages are the first two pages of the file as the transaction has them.

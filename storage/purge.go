@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"time"
 )
 
@@ -21,11 +19,14 @@ type PurgeResult struct {
 	// Reading is the number of blobs that somebody reads: their bytes go when
 	// that ends.
 	Reading int64 `json:"reading"`
+	// Pending: bytes are still in the files, because of Reading or as a backup
+	// runs; they go within an hour after that.
+	Pending bool `json:"pending"`
 }
 
 // Purge erases messages for good, from mailboxes and from among the expunged:
-// their rows, then their bytes, records and signatures, and by a compaction
-// what is left of those in the files. Sessions see a plain expunge. With a
+// their rows, then their bytes, records and signatures, and what was left of
+// those in the files (scrub.go). Sessions see a plain expunge. With a
 // hold on anything that matches it refuses and has done nothing; dry counts
 // only.
 func (a *Account) Purge(ctx context.Context, c Criteria, dry bool) (res PurgeResult, err error) {
@@ -46,8 +47,18 @@ func (a *Account) Purge(ctx context.Context, c Criteria, dry bool) (res PurgeRes
 		return p.res, err
 	}
 	p.dry, p.res = false, PurgeResult{}
-	err = p.walk()
-	return p.res, errors.Join(err, p.eraseBytes())
+	// Whatever happens from here on, the upkeep finishes it.
+	if err := a.markScrub(0); err != nil {
+		return p.res, err
+	}
+	if err := p.walk(); err != nil {
+		return p.res, err
+	}
+	p.res.Reading, err = a.eraseBytes(ctx)
+	if p.res.Pending = p.res.Reading > 0 || errors.Is(err, errReaders); p.res.Pending {
+		return p.res, nil
+	}
+	return p.res, err
 }
 
 // A purger goes through an account.
@@ -250,98 +261,3 @@ func (r *purgeRequest) apply(w *txn) (bool, error) {
 	}
 	return false, nil
 }
-
-// purgePatience is how long a purge waits for readers of what it erases.
-const purgePatience = 5 * time.Second
-
-// eraseBytes gives up the bytes of blobs without references, in all volumes,
-// and what the files still hold of them.
-func (p *purger) eraseBytes() error {
-	for deadline := time.Now().Add(purgePatience); ; {
-		if err := p.a.sweepNow(p.ctx); err != nil {
-			return err
-		}
-		left, err := p.a.collectAll(p.ctx)
-		if err != nil {
-			return err
-		}
-		p.res.Reading = int64(left)
-		if left == 0 || time.Now().After(deadline) {
-			break
-		}
-		select {
-		case <-p.ctx.Done():
-			return p.ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	if err := p.a.index.drop(); err != nil {
-		return err
-	}
-	return p.a.compactNow(p.ctx)
-}
-
-// collectAll removes the bytes of removed blobs from the body volumes, however
-// few they are, and counts the blobs that are left because they are being
-// read.
-func (a *Account) collectAll(ctx context.Context) (left int, err error) {
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		err := a.exec(func(f *files) (err error) {
-			more, left, err = f.blobs.collectSome()
-			return err
-		})
-		if err != nil {
-			return 0, err
-		}
-	}
-	return left, nil
-}
-
-func (b *blobStore) collectSome() (more bool, left int, err error) {
-	all, err := b.openBlobsOf(b.f.mail.View)
-	if err != nil {
-		return false, 0, err
-	}
-	removed := map[uint16][]BlobID{}
-	for _, o := range all {
-		switch {
-		case o.garbage && !o.hasRow:
-			removed[o.volume] = append(removed[o.volume], o.id)
-		case o.hasRow && o.refs == 0:
-			left++
-		}
-	}
-	for n, ids := range removed {
-		done, err := b.collect(n, ids[:min(len(ids), sweepBlobs)])
-		if done || err != nil {
-			return true, left, err
-		}
-	}
-	return false, left, nil
-}
-
-// drop removes the signatures, which know something of the words of every
-// message. They are made again in quiet moments.
-func (x *searchIndex) drop() error {
-	x.busy.Lock()
-	defer x.busy.Unlock()
-	x.block, x.built = nil, nil
-	x.mu.Lock()
-	if x.db != nil {
-		_ = x.db.Close() // what it says doesn't matter any more
-		x.db = nil
-	}
-	x.damaged = false
-	err := os.Remove(x.path())
-	x.mu.Unlock()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	x.plan()
-	return nil
-}
-
-func (a *Account) compactNow(context.Context) error { return nil }

@@ -47,6 +47,7 @@ package storage
 //	         "search"    u64, u64  which search.db is its (indextoken.go)
 //	         "bodies"    u64   octets in heads and chunks
 //	         "kept"      u64 messages, u64 octets: expunged and restorable
+//	         "scrub"     u16 volume, repeated: a purge has yet to overwrite its free pages
 //	         "profile"   the account's name, addresses and settings, copied from
 //	                     system.db so that it can be made anew: tagged fields (row.go)
 //	mailboxes  MailboxID        -> tagged fields (mailbox_row.go)

@@ -46,6 +46,7 @@ func upkeepJobs() []upkeepJob {
 		{name: "old formats", period: 24 * time.Hour, aged: true, store: func(_ context.Context, st *Store) error { return st.dropOldFormats() }},
 		{name: "deleted", period: time.Hour, aged: true, store: func(ctx context.Context, st *Store) error { return st.expireDeleted(ctx) }},
 		{name: "kept", period: time.Hour, aged: true, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.expireWhenDue(ctx) }},
+		{name: "purge", period: time.Hour, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.finishPurge(ctx) }},
 		{name: "retention", period: 6 * time.Hour, aged: true, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.retainWhenDue(ctx) }},
 	}
 }
