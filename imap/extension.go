@@ -23,6 +23,8 @@ type extension struct {
 	fixed    bool // can't be switched off
 	// needs are the extensions without which it is switched off too.
 	needs []*extension
+	// appendsMany: APPEND takes more than one message.
+	appendsMany bool
 	// onSelect writes untagged data of every SELECT and EXAMINE.
 	onSelect func(s *session)
 	// progress gives the response code that tells how far the command is.
@@ -126,6 +128,8 @@ func protocol() []*extension {
 		&extAppendLimit,
 		&extUnauthenticate,
 		&extPreview,
+		&extMultiAppend,
+		&extReplace,
 		&extObjectID,
 		&extSaveDate,
 		&extWithin,
