@@ -137,6 +137,7 @@ func protocol() []*extension {
 		&extSortDisplay,
 		&extESort,
 		&extThread,
+		&extQuota,
 	}
 }
 
