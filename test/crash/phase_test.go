@@ -28,8 +28,9 @@ type phase struct {
 	starting bool
 	// tool: a command is killed, and not the server.
 	tool bool
-	// backup: the backup is looked at afterwards.
-	backup bool
+	// slow: a command must have begun. As for tool, the backup is looked at
+	// afterwards.
+	slow bool
 }
 
 // phases are what a long run must hit, each of them.
@@ -45,7 +46,7 @@ var phases = []phase{
 	{name: "bulk flags", weight: 1, calls: 60, at: command("bulk flags")},
 	{name: "bulk expunge", weight: 1, calls: 60, at: command("bulk expunge")},
 	{name: "expunge to restore", weight: 1, calls: 30, at: command("expunge to restore")},
-	{name: "undelete", weight: 2, calls: 30, at: command("undelete"), load: (*scene).restoreLoad},
+	{name: "undelete", weight: 2, calls: 30, at: command("undelete"), load: (*scene).restoreLoad, slow: true},
 	{name: "flag journal", weight: 1, calls: 60, at: file("flags.journal*")},
 	{name: "new flag journal", weight: 1, calls: 4, at: file("flags.journal.new")},
 	{name: "body volume", weight: 2, calls: 60, at: file("body-????.db")},
@@ -55,9 +56,11 @@ var phases = []phase{
 	{name: "stop", weight: 1, calls: 20, at: always, load: (*scene).stopLoad},
 	{name: "system.db", weight: 1, calls: 12, at: file("system.db"), load: (*scene).adminLoad},
 	{name: "accounts", weight: 2, calls: 60, at: elsewhere, load: (*scene).adminLoad},
-	{name: "backup, server", weight: 1, calls: 500, at: command("backup"), load: (*scene).backupLoad, backup: true},
+	{name: "expiry and free space", weight: 2, calls: 60, at: expiring, load: (*scene).expireLoad},
+	{name: "purge", weight: 1, calls: 60, at: command("purge"), load: (*scene).purgeLoad, slow: true},
+	{name: "backup, server", weight: 1, calls: 500, at: command("backup"), load: (*scene).backupLoad, slow: true},
 	{name: "backup, command", weight: 2, calls: 60, at: always, load: (*scene).backupLoad, tool: true},
-	{name: "restore of messages", weight: 1, calls: 150, at: command("restore of messages"), load: (*scene).restoreMessagesLoad, backup: true},
+	{name: "restore of messages", weight: 1, calls: 150, at: command("restore of messages"), load: (*scene).restoreMessagesLoad, slow: true},
 	{name: "restore of a folder", weight: 1, calls: 120, at: always, load: (*scene).restoreFolderLoad, tool: true},
 }
 

@@ -31,6 +31,7 @@ type scene struct {
 	appenders []*appender          // all in one mailbox of accounts[0]
 	bulk      *bulk                // in accounts[1]
 	keeper    *keeper              // in accounts[0]
+	shredder  *shredder            // in accounts[1]
 	vault     *vault               // in accounts[0]
 	office    *office              // makes others
 
@@ -81,11 +82,12 @@ func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
 	s.office = newOffice(s.random.Uint64())
 	vaultDir := t.TempDir()
 	s.vault = newVault(s, vaultDir)
+	s.shredder = &shredder{s: s, random: rand.New(rand.NewPCG(s.random.Uint64(), 7))}
 	s.keeper = newKeeper(accounts[0], &s.board, s.random.Uint64())
 	if err := s.findNames(); err != nil {
 		t.Fatal(err)
 	}
-	s.n.Env = append(s.n.Env, "TEST_NESTBOX_VOLUME=4194304", fmt.Sprintf("TEST_NESTBOX_FIRST_BODIES=%d", 1<<(16+random.IntN(6))))
+	s.n.Env = append(s.n.Env, "TEST_NESTBOX_VOLUME=4194304", "TEST_NESTBOX_UPKEEP_MS=100", fmt.Sprintf("TEST_NESTBOX_FIRST_BODIES=%d", 1<<(16+random.IntN(6))))
 	if tapped {
 		s.n.Tap = &tap.Options{Root: s.n.Data, NoSync: random.IntN(2) == 0, Before: s.trigger.before, After: s.trigger.done}
 	}
@@ -119,6 +121,9 @@ func (s *scene) findNames() error {
 	infos, err := st.Accounts()
 	for _, info := range infos {
 		s.names[string(info.ID)] = info.Name
+		if info.Name == accounts[1] { // what is expunged there goes for good
+			err = errors.Join(err, st.SetAccountSetting(info.ID, storage.SettingKeptDays, "0"))
+		}
 	}
 	return errors.Join(err, st.Close())
 }
@@ -132,7 +137,7 @@ func (s *scene) prepare(server *rig.Server) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	return errors.Join(c.Recreate(shared), c.Recreate(s.keeper.mailbox()), c.Recreate(vaultMailbox), s.bulk.prepare(d), c.Close(), d.Close())
+	return errors.Join(c.Recreate(shared), c.Recreate(s.keeper.mailbox()), c.Recreate(vaultMailbox), d.Recreate(shredMailbox), s.bulk.prepare(d), c.Close(), d.Close())
 }
 
 // A round is the life of one server, up to the kill.
@@ -193,7 +198,7 @@ func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
 	s.board.clear()
 	r := &round{server: server}
 	limit := roundTime
-	if p.tool || p.backup {
+	if p.tool || p.slow {
 		limit *= 3
 	}
 	if p.starting || s.n.Tap == nil {
@@ -216,7 +221,7 @@ func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
 		where = anyMoment
 	}
 	err = errors.Join(err, r.end(), server.Kill())
-	if p.tool || p.backup {
+	if p.tool || p.slow {
 		err = errors.Join(err, s.vault.verify())
 	}
 	if !server.WasKilled() && p.name != "stop" {
@@ -327,7 +332,7 @@ func (s *scene) settle(server *rig.Server, whole bool) error {
 		if i == 0 {
 			errs = append(errs, settleAppenders(c, shared, s.appenders), s.settleKeeper(c), s.vault.settle(c))
 		} else {
-			errs = append(errs, s.bulk.settle(c))
+			errs = append(errs, s.bulk.settle(c), s.shredder.settle(c))
 		}
 		errs = append(errs, c.Close())
 	}
