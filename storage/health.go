@@ -97,6 +97,9 @@ func (st *Store) accountHealth(info AccountInfo, note AccountNote, all bool) Acc
 		if err == nil {
 			h.Used, h.Kept, h.Known, h.Trouble = used, kept, st.now(), ""
 		}
+		if !h.Open {
+			a.closeUnused() // a thousand of them would be too many files
+		}
 	}
 	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrNoAccount) {
 		h.Trouble = err.Error()
