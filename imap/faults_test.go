@@ -74,8 +74,8 @@ func TestWrongInput(t *testing.T) {
 	c.expect("* BAD")
 	c.send("{5}\r\n")
 	c.expect("* BAD")
-	// G19: APPEND of two messages is not known; the connection lives on.
-	c.fails("APPEND INBOX {1+}\r\nx {1+}\r\ny", "BAD")
+	// G19: a second message of APPEND that is none; the connection lives on.
+	c.fails("APPEND INBOX {1+}\r\nx {1+} \r\ny", "BAD")
 	c.ok("NOOP")
 }
 
