@@ -48,6 +48,7 @@ type API interface {
 
 	DeletedAPI
 	KeptAPI
+	RestoredAPI
 	HealthAPI
 	// BackupSource says which data folder Backup copies, and Backup hands it
 	// out, but for what the copy has (storage.Store.Backup).

@@ -42,7 +42,7 @@ func commands() table {
 		&cmdKept, &cmdPurge, &cmdQuota,
 		&cmdRetentionAdd, &cmdRetentionList, &cmdRetentionDelete, &cmdRetentionRun,
 		&cmdHoldAdd, &cmdHoldList, &cmdHoldDelete,
-		&cmdStatus,
+		&cmdStatus, &cmdCheck,
 		&cmdSet, &cmdConfigCheck,
 		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs,
 	}

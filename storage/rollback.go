@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 
 	"github.com/emersion/go-imap/v2"
 	bolt "go.etcd.io/bbolt"
@@ -117,4 +118,27 @@ func (f *files) recountRows(space Space) (again Mailbox, err error) {
 		}
 	}
 	return again, nil
+}
+
+// Restored is for an account whose files were put back by hand when nothing
+// shows it: all of them come from the same earlier time. Every mailbox gets a
+// new UIDVALIDITY, as after a rollback that was found.
+func (st *Store) Restored(id AccountID) error {
+	a, err := st.Account(id)
+	if err != nil {
+		return err
+	}
+	note, err := st.note(id)
+	if err != nil {
+		return err
+	}
+	if err := a.exec(func(f *files) error { f.blobs.volumes.lookAtAll(); return nil }); err != nil {
+		return err
+	}
+	past := highWater{Validity: note.Validity, ModSeq: note.ModSeq, Counter: note.Counter, Space: note.Space, Thread: note.Thread}
+	if err := a.renewValidity(past); err != nil {
+		return err
+	}
+	st.log.Info("account_renewed", "account", string(id))
+	return errors.Join(a.exec(func(f *files) error { return f.takeNote() }), st.writeNotes())
 }
