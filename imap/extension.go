@@ -130,6 +130,7 @@ func protocol() []*extension {
 		&extPreview,
 		&extMultiAppend,
 		&extReplace,
+		&extMultiSearch,
 		&extObjectID,
 		&extSaveDate,
 		&extWithin,

@@ -36,8 +36,14 @@ type searchParser struct {
 
 func parseSearch(d *wire.Decoder, r *request) runner {
 	c := new(searchCmd)
-	p := &searchParser{r: r, decode: fromUTF8}
 	d.SP()
+	c.parseSearch(d, r)
+	return c
+}
+
+// parseSearch reads [RETURN (...) SP] and the program.
+func (c *searchCmd) parseSearch(d *wire.Decoder, r *request) {
+	p := &searchParser{r: r, decode: fromUTF8}
 	if d.TryWord("RETURN") {
 		d.SP()
 		c.parseReturns(d, r)
@@ -46,7 +52,6 @@ func parseSearch(d *wire.Decoder, r *request) runner {
 	c.program, c.charset = p.program(d)
 	c.slots, c.modSeq = p.slots, p.modSeq
 	d.End()
-	return c
 }
 
 // program reads [CHARSET charset] and the keys. A charset that is not known is

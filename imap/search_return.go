@@ -75,6 +75,7 @@ type found struct {
 	returns returnSet
 	uid     bool
 	view    *view.View
+	box     *storage.Mailbox // named in the answer (RFC 7377 §2.1), or nil
 
 	numbers  []numRange // all, unless only MIN, MAX or COUNT was asked for
 	count    uint32
@@ -262,7 +263,11 @@ func (res *found) writeSearch(w *wire.Encoder) {
 // writeESearch writes the answer of RFC 9051 §7.3.4. A tag has no character
 // that would need quoting (RFC 9051 §9, tag).
 func (res *found) writeESearch(w *wire.Encoder, r *request) {
-	w.Raw(`* ESEARCH (TAG "`).Raw(r.tag).Raw(`")`)
+	w.Raw(`* ESEARCH (TAG "`).Raw(r.tag).Raw(`"`)
+	if res.box != nil {
+		w.Raw(" MAILBOX ").Mailbox(res.box.Name).Raw(" UIDVALIDITY ").Number(res.box.UIDValidity)
+	}
+	w.Raw(")")
 	if res.uid {
 		w.Raw(" UID")
 	}

@@ -137,6 +137,14 @@ func (s *session) end() {
 	s.dropBatch()
 }
 
+// now is the house's clock, or the machine's where there is no house.
+func (s *session) now() time.Time {
+	if s.srv.o.Store == nil {
+		return time.Now()
+	}
+	return s.srv.o.Store.Now()
+}
+
 // reset makes the session that of a new connection (RFC 8437 §3, §4.1): all that
 // login and ENABLE brought is gone.
 func (s *session) reset() {

@@ -18,7 +18,7 @@ var extWithin = extension{
 func ageKey(compare func(date, bound int64) bool) parseKey {
 	return func(d *wire.Decoder, p *searchParser) criterion {
 		d.SP()
-		bound := p.r.s.srv.o.Store.Now().Unix() - int64(d.NzNumber())
+		bound := p.r.s.now().Unix() - int64(d.NzNumber())
 		return rowKey(func(row *storage.Row) bool { return compare(row.Date, bound) })
 	}
 }

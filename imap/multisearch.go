@@ -1,0 +1,188 @@
+package imap
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"nestbox/imap/view"
+	"nestbox/imap/wire"
+	"nestbox/storage"
+)
+
+// extMultiSearch: ESEARCH looks in several mailboxes, none of which need be
+// selected (RFC 7377). The answer is in UIDs, one line a mailbox that has a match.
+var extMultiSearch = extension{
+	name: "MULTISEARCH", rfc: "RFC 7377", caps: []capability{{name: "MULTISEARCH"}},
+	needs: []*extension{&extESearch},
+	// The examples have UID ESEARCH too, the grammar doesn't.
+	commands: []*command{{name: "ESEARCH", state: loggedIn, flags: hasUID | usesSeq, parse: parseMultiSearch}},
+}
+
+type multiSearchCmd struct {
+	searchCmd
+	sources  []searchSource
+	selected bool // the selected mailbox is among them
+}
+
+// A searchSource says which mailboxes are searched (RFC 5465 §6, RFC 7377 §2.2).
+type searchSource struct {
+	match func(name string) bool // of a mailbox
+	names []string               // or by name
+}
+
+func parseMultiSearch(d *wire.Decoder, r *request) runner {
+	c := new(multiSearchCmd)
+	d.SP()
+	if d.TryWord("IN") {
+		d.SP()
+		d.List(func() { c.source(d) })
+		if len(c.sources) == 0 && !c.selected {
+			d.Fail("which mailboxes")
+		}
+		d.SP()
+	} else {
+		c.selected = true
+	}
+	c.parseSearch(d, r)
+	if c.returns == 0 {
+		c.returns = returnAll
+	}
+	switch {
+	case d.Err() != nil:
+	case c.selected && r.s.sel == nil:
+		d.FailErr(bad("no mailbox is selected"))
+	case c.returns&returnSave != 0 && len(c.sources) > 0:
+		d.FailErr(bad("SAVE is for the selected mailbox alone"))
+	}
+	return c
+}
+
+// source reads one of filter-mailboxes.
+func (c *multiSearchCmd) source(d *wire.Decoder) {
+	switch name := d.Word(); name {
+	case "SELECTED":
+		c.selected = true
+	case "INBOXES":
+		c.sources = append(c.sources, searchSource{names: []string{"INBOX"}})
+	case "PERSONAL":
+		c.sources = append(c.sources, searchSource{match: func(string) bool { return true }})
+	case "SUBSCRIBED":
+		c.sources = append(c.sources, searchSource{})
+	case "MAILBOXES":
+		c.sources = append(c.sources, searchSource{names: parseMailboxes(d)})
+	case "SUBTREE", "SUBTREE-ONE":
+		for _, root := range parseMailboxes(d) {
+			c.sources = append(c.sources, searchSource{match: below(root, name == "SUBTREE-ONE")})
+		}
+	default:
+		d.Fail("which mailboxes")
+	}
+}
+
+// parseMailboxes reads SP one-or-more-mailbox.
+func parseMailboxes(d *wire.Decoder) (names []string) {
+	add := func() {
+		if name, err := storage.MailboxName(d.Mailbox()); err == nil { // else there is none
+			names = append(names, name)
+		}
+	}
+	d.SP()
+	if d.Peek() == '(' {
+		d.List(add)
+	} else {
+		add()
+	}
+	if names == nil {
+		names = []string{} // by name, and none
+	}
+	return names
+}
+
+// below matches a mailbox and those under it.
+func below(root string, oneLevel bool) func(name string) bool {
+	return func(name string) bool {
+		rest, ok := strings.CutPrefix(name, root)
+		if !ok || rest == "" {
+			return ok
+		}
+		rest, ok = strings.CutPrefix(rest, separator)
+		return ok && !(oneLevel && strings.Contains(rest, separator))
+	}
+}
+
+func (c *multiSearchCmd) run(s *session, r *request) (reply, error) {
+	if c.charset != nil {
+		return reply{}, c.charset
+	}
+	ids, err := c.mailboxes(s)
+	if err != nil {
+		return reply{}, err
+	}
+	uid := *r
+	uid.uid = true // RFC 7377 §2.1
+	for _, id := range ids {
+		if err := c.searchIn(s, &uid, id); err != nil && !errors.Is(err, storage.ErrNoMailbox) {
+			return reply{}, err
+		}
+		if err := s.w.Err(); err != nil {
+			return reply{}, err
+		}
+	}
+	return reply{}, nil
+}
+
+// mailboxes are those of the sources, each once.
+func (c *multiSearchCmd) mailboxes(s *session) (ids []storage.MailboxID, err error) {
+	if c.selected {
+		ids = append(ids, s.sel.box.ID)
+	}
+	if len(c.sources) == 0 {
+		return ids, nil
+	}
+	all, err := s.account.Mailboxes()
+	if err != nil {
+		return nil, err
+	}
+	subscribed, err := s.account.Subscriptions()
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		for _, src := range c.sources {
+			names := src.names
+			if names == nil && src.match == nil {
+				names = subscribed
+			}
+			hit := slices.Contains(names, all[i].Name) || src.match != nil && src.match(all[i].Name)
+			if hit && !slices.Contains(ids, all[i].ID) {
+				ids = append(ids, all[i].ID)
+			}
+		}
+	}
+	return ids, nil
+}
+
+// searchIn searches one mailbox as if it were selected.
+func (c *multiSearchCmd) searchIn(s *session, r *request, id storage.MailboxID) error {
+	if old := s.sel; old == nil || old.box.ID != id {
+		box, blocks, err := s.account.Snapshot(id)
+		if err != nil {
+			return err
+		}
+		defer func() { s.sel = old }()
+		s.sel = &selection{box: box, view: view.New(box, blocks), readOnly: true, stop: func() {}}
+	}
+	one := c.searchCmd
+	one.program = c.program.clone() // it is bound to the mailbox
+	found, err := one.find(s, r, c.returns)
+	if c.returns&returnSave != 0 {
+		s.sel.saved = found.saved
+	}
+	if err != nil || found.count == 0 || c.returns == returnSave {
+		return err
+	}
+	found.box = &s.sel.box
+	found.writeESearch(s.w, r)
+	return nil
+}
