@@ -3,9 +3,12 @@
 package storage
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // testLimits make the test build of the binary (-tags torture) do within
@@ -18,6 +21,7 @@ func (o *Options) testLimits() {
 	o.hooks = &hooks{
 		volume:      testLimit("TEST_NESTBOX_VOLUME"),
 		firstBodies: testLimit("TEST_NESTBOX_FIRST_BODIES"),
+		migrations:  testMigrationsTo(testLimit("TEST_NESTBOX_FORMAT")),
 		upkeep:      time.Duration(testLimit("TEST_NESTBOX_UPKEEP_MS")) * time.Millisecond,
 	}
 	if o.Time == nil && o.hooks.upkeep > 0 {
@@ -34,4 +38,31 @@ func (trustedTime) Synchronised() (yes, known bool) { return true, true }
 func testLimit(name string) int64 {
 	n, _ := strconv.ParseInt(os.Getenv(name), 10, 64)
 	return n
+}
+
+// testMigrationsTo are migrations to made-up formats, which are as the first
+// one: each writes every row again, 20 a slice.
+func testMigrationsTo(format int64) (all []migration) {
+	for to := uint16(formatVersion + 1); int64(to) <= format; to++ {
+		all = append(all, migration{to: to, minReader: to, slice: rewriteRows})
+	}
+	return all
+}
+
+func rewriteRows(tx *bolt.Tx, at []byte) ([]byte, error) {
+	rows := tx.Bucket(bucketRows)
+	c := rows.Cursor()
+	k, v := c.Seek(at)
+	for range 20 {
+		if k == nil {
+			return nil, nil
+		}
+		key := bytes.Clone(k)
+		if err := rows.Put(key, bytes.Clone(v)); err != nil {
+			return nil, err
+		}
+		c.Seek(key)
+		k, v = c.Next()
+	}
+	return bytes.Clone(k), nil
 }

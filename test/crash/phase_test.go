@@ -26,6 +26,8 @@ type phase struct {
 	// starting: the kill comes while the server starts, after a first kill at a
 	// random moment.
 	starting bool
+	// migrating: at that start the server knows a later format.
+	migrating bool
 	// tool: a command is killed, and not the server.
 	tool bool
 	// slow: a command must have begun. As for tool, the backup is looked at
@@ -53,6 +55,7 @@ var phases = []phase{
 	{name: "new body volume", weight: 1, calls: 12, at: file("body-*.db.new")},
 	{name: "quiet work", weight: 2, calls: 20, at: quiet, load: (*scene).quietLoad},
 	{name: "start", weight: 2, calls: 30, at: always, starting: true},
+	{name: "migration", weight: 4, calls: 80, at: file("mail.db*"), starting: true, migrating: true},
 	{name: "stop", weight: 1, calls: 20, at: always, load: (*scene).stopLoad},
 	{name: "system.db", weight: 1, calls: 12, at: file("system.db"), load: (*scene).adminLoad},
 	{name: "accounts", weight: 2, calls: 60, at: elsewhere, load: (*scene).adminLoad},
