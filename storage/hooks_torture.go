@@ -41,16 +41,16 @@ func testLimit(name string) int64 {
 }
 
 // testMigrationsTo are migrations to made-up formats, which are as the first
-// one: each writes every row again, 20 a slice.
+// one: each writes the row of every blob again, 20 a slice.
 func testMigrationsTo(format int64) (all []migration) {
 	for to := uint16(formatVersion + 1); int64(to) <= format; to++ {
-		all = append(all, migration{to: to, minReader: to, slice: rewriteRows})
+		all = append(all, migration{to: to, minReader: to, slice: rewriteBlobs})
 	}
 	return all
 }
 
-func rewriteRows(tx *bolt.Tx, at []byte) ([]byte, error) {
-	rows := tx.Bucket(bucketRows)
+func rewriteBlobs(tx *bolt.Tx, at []byte) ([]byte, error) {
+	rows := tx.Bucket(bucketBlobs)
 	c := rows.Cursor()
 	k, v := c.Seek(at)
 	for range 20 {
