@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -34,9 +35,9 @@ func contents(t *testing.T, a *Account) map[string][]string {
 	}
 	for _, m := range boxes {
 		all[m.Name] = []string{}
-		uids, err := a.UIDs(m.Space, 1, m.UIDNext, nil)
-		if err != nil {
-			t.Fatal(err)
+		uids, err := a.UIDs(m.Space, 1, m.UIDNext, make([]imap.UID, 0, m.Messages+1))
+		if err != nil || len(uids) != int(m.Messages) {
+			t.Fatalf("%s has %d messages, %d UIDs: %v", m.Name, m.Messages, len(uids), err)
 		}
 		for len(uids) > 0 {
 			n := min(len(uids), ReadRows)
@@ -208,4 +209,119 @@ func TestBackupUnderLoad(t *testing.T) {
 	cancel()
 	t.Logf("%d steps, the slowest %v", <-worked, slowest)
 	sound(t, a)
+}
+
+// A run that ends at any part leaves the former backup as it was.
+func TestBackupInterrupted(t *testing.T) {
+	st, a := openHooks(t, hooks{volume: 1 << 20, firstBodies: 128 << 10})
+	random := rand.New(rand.NewSource(7))
+	for i := range 40 {
+		appendTo(t, a, inbox(t, a).ID, largeMessage(random, i, 40_000))
+	}
+	dir := filepath.Join(t.TempDir(), "backup")
+	stopAt := func(n int) (parts int, err error) {
+		b, err := OpenBackupDir(t.Context(), dir, st.dir, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Check(st.id); err != nil {
+			t.Fatal(err)
+		}
+		err = st.Backup(t.Context(), b.Have(), func(p *BackupPart) error {
+			if parts++; parts == n {
+				return ErrDiskFull
+			}
+			return b.Take(p)
+		})
+		// As after a kill: nothing is tidied up.
+		if b.cur != nil {
+			if err := b.cur.closeFiles(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return parts, err
+	}
+	total, err := stopAt(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := func() string {
+		b, err := openCopy(t, dir).Account(a.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(contents(t, b))
+	}
+	former := state()
+	for i := range 12 {
+		appendTo(t, a, inbox(t, a).ID, largeMessage(random, 1000+i, 40_000))
+		if _, err := stopAt(1 + i*total/12); err == nil {
+			former = state() // there were fewer parts: that one ended
+			continue
+		}
+		if got := state(); got != former {
+			t.Errorf("stopped at part %d of %d: the former backup is another", 1+i*total/12, total)
+		}
+	}
+	backupTo(t, st, dir)
+	if state() != fmt.Sprint(contents(t, a)) {
+		t.Error("the backup after the interrupted ones is not the account")
+	}
+}
+
+// A receiver that is slow holds up nobody, and gets a state of one moment.
+func TestBackupToSlowDisk(t *testing.T) {
+	st, a := openHooks(t, hooks{volume: 4 << 20, firstBodies: 1 << 20})
+	random := rand.New(rand.NewSource(8))
+	box := inbox(t, a)
+	for i := range 60 {
+		appendTo(t, a, box.ID, largeMessage(random, i, 40_000))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	worked := make(chan time.Duration)
+	go func() {
+		var slowest time.Duration
+		for i := 0; ctx.Err() == nil; i++ {
+			start := time.Now()
+			appendTo(t, a, box.ID, message(5000+i))
+			slowest = max(slowest, time.Since(start))
+			time.Sleep(2 * time.Millisecond)
+		}
+		worked <- slowest
+	}()
+	dir := filepath.Join(t.TempDir(), "backup")
+	b, err := OpenBackupDir(t.Context(), dir, st.dir, false)
+	if err == nil {
+		err = b.Check(st.id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := 0
+	err = st.Backup(t.Context(), b.Have(), func(p *BackupPart) error {
+		if p.Kind == BackupData && stuck < 5 {
+			stuck++
+			time.Sleep(300 * time.Millisecond) // much longer than any pin
+		}
+		return b.Take(p)
+	})
+	cancel()
+	slowest := <-worked
+	if err = errors.Join(err, b.Close()); err != nil || len(b.Report().Findings) > 0 {
+		t.Fatal(err, b.Report())
+	}
+	// The receiver was stuck for 1.5 s in all; with the machine busy an APPEND
+	// may take some time, but not as long as that.
+	if slowest > time.Second {
+		t.Errorf("an APPEND took %v", slowest)
+	}
+	t.Logf("slowest APPEND %v", slowest)
+	copied, err := openCopy(t, dir).Account(a.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents(t, copied)
 }
