@@ -169,3 +169,67 @@ func TestRunSurvivesACrash(t *testing.T) {
 	s.readAll(nothing)
 	sound(t, s.a)
 }
+
+// A volume that was ahead is an ordinary one again when what it holds has its
+// messages.
+func TestVolumeIsAcceptedAgain(t *testing.T) {
+	t.Parallel()
+	s := newBlobScene(t, smallVolumes, sizesOf(4, 400_000)...)
+	s.restart(func(dir string) { putFile(t, filepath.Join(dir, "old"), filepath.Join(dir, "mail.db")) })
+	for i := range 3 {
+		s.add(noise(int64(100+i), 400_000))
+	}
+	lost := append([]BlobID(nil), s.ids[4:7]...)
+	s.restart(func(dir string) { putFile(t, filepath.Join(dir, "mail.db"), filepath.Join(dir, "old")) })
+	ahead := func() bool {
+		t.Helper()
+		s.sweep()
+		v, err := s.a.f.blobs.volumes.get(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := v.state()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.ahead
+	}
+	if s.readAll(func(i int) error {
+		if i >= 4 {
+			return ErrNoMessage
+		}
+		return nil
+	}); !ahead() {
+		t.Fatal("the volume is not ahead")
+	}
+	var strays []strayBlob
+	for _, id := range lost {
+		strays = append(strays, strayBlob{volume: 1, id: id})
+	}
+	for i, some := range [][]strayBlob{strays[:1], strays[1:]} {
+		if err := s.a.recoverBlobs(t.Context(), some, func(_ string, r recoveredBlob) {
+			if r.err != nil || r.uid == 0 {
+				t.Errorf("blob %d: UID %d, known %v, %v", r.id, r.uid, r.known, r.err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.restart(func(string) {})
+		s.readAll(func(j int) error {
+			if j >= 5 && i == 0 {
+				return ErrNoMessage
+			}
+			return nil
+		})
+		if got := ahead(); got != (i == 0) {
+			t.Errorf("%d recovered: ahead %v", i+1, got)
+		}
+	}
+	s.restart(func(string) {})
+	s.add(noise(300, 400_000))
+	if ahead() || s.volumeOf(7) != 1 {
+		t.Errorf("new mail went to volume %d", s.volumeOf(7))
+	}
+	s.readAll(nothing)
+	sound(t, s.a)
+}

@@ -214,6 +214,9 @@ func (b *blobStore) sweepVolumes() (more bool, err error) {
 		}
 	}
 	b.volumes.lookAtNewest()
+	if more, err := b.acceptAhead(); more || err != nil {
+		return more, err
+	}
 	for _, v := range b.volumes.markedNow() {
 		if err := b.sweepMarked(v); err != nil && !errors.Is(err, ErrUnavailable) {
 			return true, err

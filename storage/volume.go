@@ -50,6 +50,10 @@ type volume struct {
 	// Of the writer's goroutine.
 	settled []BlobID // listed as open, and have their rows since
 	unfit   bool     // writing failed; what can be read is read
+	// Of a volume that is ahead: how far its blobs were compared with the
+	// index, and that this is over for now (accept.go).
+	accepted BlobID
+	stays    bool
 }
 
 // A volumeState is what the opening of a volume shows.
