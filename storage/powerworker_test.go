@@ -200,6 +200,8 @@ func (w *powerWorker) step(number int) (what string, do func() error) {
 		return "rest", w.rest
 	case dice < 95 && len(w.kept[from]) > 0:
 		return w.restore(from)
+	case dice < 97:
+		return w.purge(from)
 	}
 	return w.names()
 }
@@ -355,6 +357,18 @@ func (w *powerWorker) expunge(name string) (string, func() error) {
 		if err == nil {
 			_, err = w.a.Expunge(m.ID, nil)
 		}
+		return err
+	}
+}
+
+// purge erases some messages.
+func (w *powerWorker) purge(name string) (string, func() error) {
+	uids := w.some(name)
+	for _, uid := range uids {
+		delete(w.now[name], uid)
+	}
+	return "purge", func() error {
+		_, err := w.a.Purge(context.Background(), Criteria{Mailbox: name, UIDs: imap.UIDSetNum(uids...)}, false)
 		return err
 	}
 }
