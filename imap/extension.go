@@ -131,6 +131,7 @@ func protocol() []*extension {
 		&extMultiAppend,
 		&extReplace,
 		&extMultiSearch,
+		&extI18NLevel,
 		&extObjectID,
 		&extSaveDate,
 		&extWithin,

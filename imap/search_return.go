@@ -186,12 +186,11 @@ func (res *found) add(row *storage.Row) bool {
 	return true
 }
 
-// addEnd takes a match of a walk from the end.
+// addEnd takes a match of a walk from the end. What is MIN, such a walk doesn't know.
 func (res *found) addEnd(row pickedRow) {
 	if res.count++; res.count == 1 {
 		res.max, res.maxModSeq = row.uid, row.modSeq
 	}
-	res.min, res.minModSeq = row.uid, row.modSeq
 }
 
 // appendNumber appends the next number.
