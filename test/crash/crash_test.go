@@ -66,6 +66,9 @@ func TestKill(t *testing.T) {
 					h.mu.Lock()
 					commands, messages = commands+c, messages+m
 					h.mu.Unlock()
+					if *rounds >= mustHit {
+						t.Logf("%d of %d kills after %v", min(done+stretch, mine), mine, time.Since(start).Round(time.Second))
+					}
 				}
 			})
 		}
