@@ -57,6 +57,7 @@ var phases = []phase{
 	{name: "start", weight: 2, calls: 30, at: always, starting: true},
 	{name: "migration", weight: 4, calls: 80, at: file("mail.db*"), starting: true, migrating: true},
 	{name: "stop", weight: 1, calls: 20, at: always, load: (*scene).stopLoad},
+	{name: "vanished disk", weight: 1, calls: 1, at: never, load: (*scene).vanishLoad},
 	{name: "system.db", weight: 1, calls: 12, at: file("system.db"), load: (*scene).adminLoad},
 	{name: "accounts", weight: 2, calls: 60, at: elsewhere, load: (*scene).adminLoad},
 	{name: "expiry and free space", weight: 2, calls: 60, at: expiring, load: (*scene).expireLoad},
@@ -92,6 +93,8 @@ func elsewhere(s *scene, e tap.Event) bool {
 	dir, _, _ := strings.Cut(strings.TrimPrefix(e.Path, "accounts/"), "/")
 	return strings.HasPrefix(e.Path, "accounts/") && s.names[dir] == ""
 }
+
+func never(*scene, tap.Event) bool { return false }
 
 func always(*scene, tap.Event) bool { return true }
 

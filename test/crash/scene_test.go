@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,8 +40,10 @@ type scene struct {
 	names   map[string]string // of accounts, by the name of their folder
 	board   board
 	trigger trigger
-	kept    string // the data as the last kill left them
-	format  int    // of the data; above 1 only the test build can read them
+	// vanished: the data folder isn't there, and clients are told so.
+	vanished atomic.Bool
+	kept     string // the data as the last kill left them
+	format   int    // of the data; above 1 only the test build can read them
 
 	tool        *rig.Nestbox // runs commands, which toolTrigger may kill
 	toolTrigger trigger
@@ -149,6 +153,7 @@ type round struct {
 	jobs   []*job
 	errs   []error
 	ended  sync.WaitGroup
+	where  string // the kill fell, if the load knows
 }
 
 type job struct {
@@ -184,11 +189,16 @@ func (s *scene) begin(r *round) error {
 }
 
 // end waits for the clients of a server that is gone.
-func (r *round) end() error {
+func (r *round) end(refused func(error) bool) error {
 	r.ended.Wait()
 	for _, j := range r.jobs {
 		if j.c != nil {
 			_ = j.c.Close() // of a server that is gone
+		}
+	}
+	for i, err := range r.errs {
+		if refused(err) {
+			r.errs[i] = nil
 		}
 	}
 	return errors.Join(r.errs...)
@@ -213,16 +223,17 @@ func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
 	}
 	killer := time.AfterFunc(limit, func() { _ = server.Kill() })
 	defer killer.Stop()
+	s.vanished.Store(false)
 	load := p.load
 	if load == nil {
 		load = (*scene).fullLoad
 	}
 	err = load(s, r)
 	<-server.Done()
-	if where = s.trigger.disarm() + s.toolTrigger.disarm(); where == "" {
+	if where = s.trigger.disarm() + s.toolTrigger.disarm() + r.where; where == "" {
 		where = anyMoment
 	}
-	err = errors.Join(err, r.end(), server.Kill())
+	err = errors.Join(err, r.end(s.refused), server.Kill())
 	if (p.tool || p.slow) && s.format == 1 {
 		err = errors.Join(err, s.vault.verify())
 	}
@@ -278,6 +289,41 @@ func (s *scene) stopLoad(r *round) error {
 		_ = r.server.Signal(syscall.SIGTERM) // unless it is gone already
 	}
 	return nil
+}
+
+// vanishLoad: the data folder goes away while the clients work, as a disk that
+// is pulled out, and the server is killed before it is back.
+func (s *scene) vanishLoad(r *round) (err error) {
+	if err := s.begin(r); err != nil {
+		return s.unlessKilled(r, err)
+	}
+	pause := func() { // not a wait for anything: moments
+		select {
+		case <-r.server.Done():
+		case <-time.After(time.Duration(20+s.random.IntN(400)) * time.Millisecond):
+		}
+	}
+	pause()
+	away := s.n.Data + ".away"
+	s.vanished.Store(true)
+	if err := os.Rename(s.n.Data, away); err != nil {
+		return err
+	}
+	pause()
+	if !r.server.WasKilled() {
+		r.where = "vanished disk"
+	}
+	err = r.server.Kill()
+	if _, there := os.Stat(s.n.Data); there == nil {
+		err = errors.Join(err, fmt.Errorf("the server made %s while its disk was away", s.n.Data))
+	}
+	return errors.Join(err, os.Rename(away, s.n.Data))
+}
+
+// refused reports whether a command may be refused: the disk is away.
+func (s *scene) refused(err error) bool {
+	var status *raw.StatusError
+	return s.vanished.Load() && errors.As(err, &status) && strings.Contains(status.Text, "[UNAVAILABLE]")
 }
 
 // alive ends with the server.

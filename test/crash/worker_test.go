@@ -74,7 +74,7 @@ func (w *worker) work(c *raw.Conn, stop <-chan struct{}) error {
 			err := c.Wait(tag, nil)
 			var status *raw.StatusError
 			if errors.As(err, &status) {
-				return fmt.Errorf("%s: after %s", err, w.states[0].text())
+				return fmt.Errorf("%w: after %s", err, w.states[0].text())
 			}
 			if err != nil {
 				return nil
