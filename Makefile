@@ -42,7 +42,7 @@ power:
 
 # 10 GB of synthetic mail backed up while 20 clients work; needs 25 GB in TMPDIR.
 backup:
-	NESTBOX_BACKUP_GB=10 go test -count=1 -v ./test/e2e -run BackupStalls -timeout 90m | grep -v '^=== '
+	TEST_BACKUP_GB=10 go test -count=1 -v ./test/e2e -run BackupStalls -timeout 90m | grep -v '^=== '
 
 mixes:
 	go test -count=1 -v ./storage -run MixesOfFiles -mixes 100 -timeout 30m | grep -v '^=== '

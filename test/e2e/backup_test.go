@@ -26,7 +26,7 @@ import (
 
 // backupGB is how much mail TestBackupStalls makes, in GB; by default little,
 // in the campaign 10: make backup.
-const backupGB = "NESTBOX_BACKUP_GB"
+const backupGB = "TEST_BACKUP_GB"
 
 // randomMessage is a message that compresses badly.
 func randomMessage(random *rand.Rand, id string, size int) []byte {
