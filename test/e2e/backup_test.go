@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,12 +32,10 @@ const backupGB = "TEST_BACKUP_GB"
 // randomMessage is a message that compresses badly.
 func randomMessage(random *rand.Rand, id string, size int) []byte {
 	b := fmt.Appendf(nil, "From: %s@example.org\r\nSubject: message %s\r\nMessage-ID: <%s@example.org>\r\n\r\n", id, id, id)
+	line := make([]byte, 57)
 	for len(b) < size {
-		line := make([]byte, 76)
-		for i := range line {
-			line[i] = byte(33 + random.Intn(90))
-		}
-		b = append(append(b, line...), '\r', '\n')
+		_, _ = random.Read(line) // never fails
+		b = append(base64.StdEncoding.AppendEncode(b, line), '\r', '\n')
 	}
 	return b
 }
