@@ -224,6 +224,7 @@ func (s *scene) kill(server *rig.Server, p *phase) (where string, err error) {
 	killer := time.AfterFunc(limit, func() { _ = server.Kill() })
 	defer killer.Stop()
 	s.vanished.Store(false)
+	s.vault.rests = false
 	load := p.load
 	if load == nil {
 		load = (*scene).fullLoad

@@ -29,6 +29,7 @@ type vault struct {
 	serial int
 
 	mu    sync.Mutex
+	rests bool            // nothing is appended
 	acked map[string]bool // sums of the messages that must be in the mailbox
 	sent  map[string]bool // of all that may be
 	floor map[string]bool // of those that must be in the backup; nil: there is none
@@ -49,7 +50,7 @@ func (v *vault) backup() string { return filepath.Join(v.dir, "backup") }
 // work appends some messages.
 func (v *vault) work(c *raw.Conn, stop <-chan struct{}) error {
 	for range vaultMessages {
-		if closed(stop) {
+		if v.rests || closed(stop) {
 			return nil
 		}
 		v.serial++
@@ -97,6 +98,8 @@ func (s *scene) restoreMessagesLoad(r *round) error {
 	if err := s.firstBackup(r); err != nil {
 		return s.unlessKilled(r, err)
 	}
+	// Its mailbox is emptied, and the backup brings back what it has.
+	v.rests, v.acked = true, map[string]bool{}
 	c, err := r.server.Connect(accounts[0], password)
 	if err == nil {
 		err = errors.Join(c.Recreate(vaultMailbox), c.Close())
@@ -104,7 +107,6 @@ func (s *scene) restoreMessagesLoad(r *round) error {
 	if err != nil {
 		return s.unlessKilled(r, err)
 	}
-	v.acked = map[string]bool{} // until they are back
 	return s.toolLoad(r, func(ctx context.Context) error {
 		if err := v.bringBack(ctx); err != nil {
 			return err
