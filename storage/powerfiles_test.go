@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -91,6 +93,10 @@ func (r *powerRecord) cutAll(t *testing.T, seed uint64, n int) (next string) {
 			r.cut(t, again(), next, false)
 		}
 	}
+	for ; at < len(r.events); at++ {
+		r.happen(t, r.events[at])
+	}
+	r.complete(t)
 	counts := map[tap.Op]int{}
 	for _, e := range r.events {
 		counts[e.Op]++
@@ -100,8 +106,35 @@ func (r *powerRecord) cutAll(t *testing.T, seed uint64, n int) (next string) {
 	return next
 }
 
+// complete looks whether the record leads to the files that there are.
+func (r *powerRecord) complete(t *testing.T) {
+	t.Helper()
+	cut := memoryDir(t)
+	if err := r.disk.Cut(cut, tap.Cut{Sector: 4096, Data: 100, Names: 100, InOrder: true}, rand.New(rand.NewPCG(0, 0)), skipReserve); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range [][2]string{{r.dir, cut}, {cut, r.dir}} {
+		err := filepath.WalkDir(way[0], func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() || skipReserve(e.Name()) {
+				return err
+			}
+			name, err1 := filepath.Rel(way[0], path)
+			a, err2 := os.ReadFile(path)
+			b, err3 := os.ReadFile(filepath.Join(way[1], name))
+			if err1 == nil && err2 == nil && !bytes.Equal(a, b) {
+				t.Errorf("%s is not as recorded: %d octets and %d, %v", name, len(a), len(b), err3)
+			}
+			return errors.Join(err1, err2)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A powerRecord is all that a process did to its files.
 type powerRecord struct {
+	dir         string
 	events      []tap.Event
 	after       [][]string
 	account     AccountID
@@ -117,7 +150,7 @@ func recordFiles(t *testing.T, seed uint64, dir string) *powerRecord {
 	if dir == "" {
 		dir = newPowerFolder(t)
 	}
-	r := &powerRecord{}
+	r := &powerRecord{dir: dir}
 	var err error
 	if r.disk, err = tap.NewDisk(dir); err != nil {
 		t.Fatal(err)
