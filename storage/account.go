@@ -54,6 +54,8 @@ type Account struct {
 	recent recentMarks
 	index  searchIndex
 	rules  knownPolicy
+
+	compacted compactState
 }
 
 // files are an account's open files.

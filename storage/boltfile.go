@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -18,53 +19,73 @@ import (
 // for ever. Here such a file is given up: it answers ErrUnavailable until it
 // is opened again. A panic in the middle is ErrCorrupt, or ErrUnavailable if
 // the disk didn't answer, and the file stays in use.
+//
+// A compaction puts another file in its place (replace). Who reads the former
+// one goes on with that; it is closed when the last of them ends.
 type boltFile struct {
-	*bolt.DB
-	path   string
-	file   *os.File
-	broken atomic.Bool
-	faulty atomic.Bool // reading it failed at least once
+	*bolt.DB // of the present file; of who knows that it isn't replaced just now
+	path     string
+	broken   atomic.Bool
+	faulty   atomic.Bool // reading it failed at least once
 	// reading counts the reading transactions that are open, or about to be.
 	reading atomic.Int32
+
+	mu  sync.Mutex
+	now *boltHandle
+}
+
+// A boltHandle is an open file of a boltFile.
+type boltHandle struct {
+	db     *bolt.DB
+	file   *os.File
+	users  int
+	former bool // to be closed when users is 0
+	broken bool // one of its transactions may hold its locks for ever
 }
 
 // openMap opens a bbolt file. A damaged one is ErrCorrupt: bbolt panics over
 // a bad list of free pages, with the file open and locked.
 func openMap(path string, bo *bolt.Options) (*boltFile, error) {
-	b := &boltFile{path: path}
+	h := &boltHandle{}
 	bo.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-		b.file, err = os.OpenFile(name, flag, mode)
-		return b.file, err
+		h.file, err = os.OpenFile(name, flag, mode)
+		return h.file, err
 	}
 	_, err := survived(func() (err error) {
-		b.DB, err = bolt.Open(path, 0o600, bo)
+		h.db, err = bolt.Open(path, 0o600, bo)
 		return err
 	})
 	if err != nil {
-		if b.file != nil {
-			_ = b.leave() // bbolt has done so, unless it panicked
+		if h.file != nil {
+			_ = h.leave() // bbolt has done so, unless it panicked
 		}
 		if damagedFile(err) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, berrors.ErrMaxSizeReached) {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		return nil, err
 	}
-	return b, nil
+	return &boltFile{DB: h.db, path: path, now: h}, nil
 }
 
 // View is bolt.DB's.
 func (b *boltFile) View(fn func(tx *bolt.Tx) error) error {
 	b.reading.Add(1)
 	defer b.reading.Add(-1)
-	return b.run(b.DB.View, fn)
+	return b.run(false, fn)
 }
 
 // Update is bolt.DB's.
-func (b *boltFile) Update(fn func(tx *bolt.Tx) error) error { return b.run(b.DB.Update, fn) }
+func (b *boltFile) Update(fn func(tx *bolt.Tx) error) error { return b.run(true, fn) }
 
-func (b *boltFile) run(do func(func(tx *bolt.Tx) error) error, fn func(tx *bolt.Tx) error) error {
-	if b.broken.Load() {
-		return fmt.Errorf("%w: %s is damaged and was given up", ErrUnavailable, b.path)
+func (b *boltFile) run(write bool, fn func(tx *bolt.Tx) error) error {
+	h, err := b.use()
+	if err != nil {
+		return err
+	}
+	defer b.done(h)
+	do := h.db.View
+	if write {
+		do = h.db.Update
 	}
 	var began *bolt.Tx
 	var result error
@@ -80,36 +101,88 @@ func (b *boltFile) run(do func(func(tx *bolt.Tx) error) error, fn func(tx *bolt.
 	if done && result == nil && errors.Is(err, syscall.EIO) {
 		// What a failed sync left in the page cache need not be on the disk: it
 		// is read again before more is built on it.
-		b.faulty.Store(true)
-		b.broken.Store(true)
+		b.failed(h, true)
 	}
 	if panicked {
-		b.faulty.Store(true)
 		// A transaction that has ended belongs to no file any more. One that
 		// failed in its commit may hold the lock of the map, whatever it says.
-		if began == nil || began.DB() != nil || done {
-			b.broken.Store(true)
-		}
+		b.failed(h, began == nil || began.DB() != nil || done)
 	}
 	return err
+}
+
+// use counts a user of the present file.
+func (b *boltFile) use() (*boltHandle, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.now.broken {
+		return nil, fmt.Errorf("%w: %s is damaged and was given up", ErrUnavailable, b.path)
+	}
+	b.now.users++
+	return b.now, nil
+}
+
+// done ends a use.
+func (b *boltFile) done(h *boltHandle) {
+	b.mu.Lock()
+	h.users--
+	last := h.former && h.users == 0
+	b.mu.Unlock()
+	if last {
+		_ = h.close() // it has no name any more
+	}
+}
+
+// failed notes that reading or writing a file failed.
+func (b *boltFile) failed(h *boltHandle, broken bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h.broken = h.broken || broken
+	if h == b.now {
+		b.faulty.Store(true)
+		b.broken.Store(h.broken)
+	}
+}
+
+// replace puts the file that was opened as other in place of the present one.
+// Only who writes may call it; other is no file any more.
+func (b *boltFile) replace(other *boltFile) error {
+	b.mu.Lock()
+	h := b.now
+	b.now, b.DB = other.now, other.DB
+	b.faulty.Store(false)
+	h.former = true
+	unused := h.users == 0
+	b.mu.Unlock()
+	if unused {
+		return h.close()
+	}
+	return nil
 }
 
 // Close closes the file. Of a broken one only the lock is given back; the map
 // stays, for who may still read in it.
 func (b *boltFile) Close() error {
-	if b.broken.Load() {
-		return b.leave()
+	b.mu.Lock()
+	h := b.now
+	b.mu.Unlock()
+	return h.close()
+}
+
+func (h *boltHandle) close() error {
+	if h.broken {
+		return h.leave()
 	}
-	panicked, err := survived(b.DB.Close)
+	panicked, err := survived(h.db.Close)
 	if panicked {
-		return errors.Join(err, b.leave())
+		return errors.Join(err, h.leave())
 	}
 	return err
 }
 
 // leave gives the lock back by name: a map holds it beyond the file's end.
-func (b *boltFile) leave() error {
-	return errors.Join(syscall.Flock(int(b.file.Fd()), syscall.LOCK_UN), b.file.Close())
+func (h *boltHandle) leave() error {
+	return errors.Join(syscall.Flock(int(h.file.Fd()), syscall.LOCK_UN), h.file.Close())
 }
 
 // survive is for reading a file whose pages may be damaged, or that was cut

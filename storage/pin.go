@@ -82,10 +82,12 @@ func (p *pin) roll(moved func(from, to *pinned) error) error {
 	case <-patience.C:
 	}
 	p.lost++
-	p.now.close()
-	p.now = nil
+	ended := p.now.closing()
 	r := <-began
 	p.now = r.next
+	if r.err == nil {
+		r.err = p.alone(ended)
+	}
 	if r.err == nil {
 		r.err = errPinLost
 	}
@@ -96,7 +98,42 @@ func (p *pin) move(next *pinned, moved func(from, to *pinned) error) error {
 	from := p.now
 	p.now = next
 	err := moved(from, next)
-	from.close()
+	lost := p.lost
+	if gone := p.alone(from.closing()); gone != nil {
+		return gone
+	}
+	if p.lost != lost {
+		return errPinLost
+	}
+	return err
+}
+
+// closing is close for who holds another transaction: bbolt wants a lock at
+// the end of one that a beginning one may hold while it waits for the writer,
+// and the writer may wait for that other transaction.
+func (p *pinned) closing() (ended chan struct{}) {
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.close()
+	}()
+	return ended
+}
+
+// alone waits until the former transaction has ended. If it doesn't, the
+// present one is begun anew.
+func (p *pin) alone(ended chan struct{}) (err error) {
+	patience := time.NewTimer(pinPatience)
+	defer patience.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-patience.C:
+	}
+	p.lost++
+	p.now.close()
+	<-ended
+	p.now, err = p.begin()
 	return err
 }
 
@@ -107,24 +144,30 @@ func (p *pin) close() {
 
 // beginPin begins a transaction that a pin holds.
 func (b *boltFile) beginPin(end func()) (*pinned, error) {
-	if b.broken.Load() {
+	h, err := b.use()
+	if err != nil {
 		end()
-		return nil, fmt.Errorf("%w: %s is damaged and was given up", ErrUnavailable, b.path)
+		return nil, err
 	}
 	var tx *bolt.Tx
 	b.reading.Add(1)
-	if err := survive(func() (err error) {
-		tx, err = b.DB.Begin(false)
-		return err
-	}); err != nil {
+	ended := func() {
 		b.reading.Add(-1)
+		b.done(h)
 		end()
+	}
+	panicked, err := survived(func() (err error) {
+		tx, err = h.db.Begin(false)
+		return err
+	})
+	if err != nil {
+		if panicked {
+			b.failed(h, true)
+		}
+		ended()
 		return nil, mapError(err)
 	}
-	return &pinned{tx: tx, file: pageFile{b.path, b.file}, since: time.Now(), end: func() {
-		b.reading.Add(-1)
-		end()
-	}}, nil
+	return &pinned{tx: tx, file: pageFile{b.path, h.file}, since: time.Now(), end: ended}, nil
 }
 
 // metaPages are the first two pages of the file as the transaction has them.

@@ -17,6 +17,8 @@ package storage
 //	         "volume"      u16   0 for mail.db
 //	         "counter"     u64   number of commits
 //	         "blob"        u64   highest BlobID ever given out, as far as this file knows
+//	         "freed"       ""    chunks were removed: their bytes may still be on free
+//	                             pages, until a compaction (compaction.go)
 //	heads    BlobID u64 -> chunk 0 (chunk.go): the header
 //	chunks   BlobID u64 -> bucket of chunk number u32 -> chunk: the rest, if any
 //	runs     in mail.db: counter u64 -> tag u32 of the run that began with that commit;
@@ -63,7 +65,8 @@ package storage
 //	intents    Space            -> work that spans transactions and is undone or
 //	                               finished at open (intent.go)
 //	open       also of blobs without references (""), and of blobs that are
-//	           removed and whose bytes are still in a volume (volume u16)
+//	           removed and whose bytes are still in a volume (volume u16,
+//	             octets of the message u64)
 //	blobs      BlobID u64       -> volume u16, references u32, size u40, EmailID,
 //	                               octets in chunk 0 u32, run u32 if in a
 //	                               body volume (blob_row.go)

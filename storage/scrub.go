@@ -104,7 +104,7 @@ func (b *boltFile) scrub(first int) (next int, last bool, err error) {
 			next += p.OverflowCount + 1
 		}
 		if last = next >= pages; last { // and what failed commits left behind the last page
-			info, err := b.file.Stat()
+			info, err := b.now.file.Stat()
 			if err != nil {
 				return err
 			}
@@ -146,13 +146,13 @@ func (b *boltFile) overwrite(pages []int, size int) error {
 	zero, had := make([]byte, size), make([]byte, size)
 	for _, p := range pages {
 		at := int64(p) * int64(size)
-		if _, err := b.file.ReadAt(had, at); err != nil {
+		if _, err := b.now.file.ReadAt(had, at); err != nil {
 			return err
 		}
 		if slices.Equal(had, zero) {
 			continue // spares the flash
 		}
-		if _, err := b.file.WriteAt(zero, at); err != nil {
+		if _, err := b.now.file.WriteAt(zero, at); err != nil {
 			return err
 		}
 		wrote = true
@@ -160,5 +160,5 @@ func (b *boltFile) overwrite(pages []int, size int) error {
 	if !wrote {
 		return nil
 	}
-	return b.file.Sync()
+	return b.now.file.Sync()
 }

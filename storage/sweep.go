@@ -22,6 +22,7 @@ type openBlob struct {
 	hasRow  bool
 	refs    uint32
 	garbage bool // the entry names a volume
+	octets  int64
 }
 
 // openBlobsOf reads the bucket "open" of a volume's transaction, and looks up
@@ -32,6 +33,9 @@ func (b *blobStore) openBlobsOf(view func(func(tx *bolt.Tx) error) error) (all [
 			o := openBlob{id: BlobID(binary.BigEndian.Uint64(k))}
 			if len(v) >= 2 {
 				o.garbage, o.volume = true, binary.LittleEndian.Uint16(v)
+			}
+			if len(v) >= 10 {
+				o.octets = int64(binary.LittleEndian.Uint64(v[2:]))
 			}
 			all = append(all, o)
 			return nil
@@ -130,7 +134,8 @@ func (b *blobStore) freeBlobs(tx *bolt.Tx, ids []BlobID) error {
 			return err
 		}
 		if row.volume != 0 {
-			if err := tx.Bucket(bucketOpen).Put(key, binary.LittleEndian.AppendUint16(nil, row.volume)); err != nil {
+			entry := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint16(nil, row.volume), uint64(row.size))
+			if err := tx.Bucket(bucketOpen).Put(key, entry); err != nil {
 				return err
 			}
 			continue

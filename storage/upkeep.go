@@ -48,6 +48,7 @@ func upkeepJobs() []upkeepJob {
 		{name: "kept", period: time.Hour, aged: true, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.expireWhenDue(ctx) }},
 		{name: "purge", period: time.Hour, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.finishPurge(ctx) }},
 		{name: "retention", period: 6 * time.Hour, aged: true, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.retainWhenDue(ctx) }},
+		{name: "compact", period: compactPeriod, account: func(ctx context.Context, a *Account) (time.Time, error) { return a.compactWhenDue(ctx) }},
 	}
 }
 

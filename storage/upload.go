@@ -319,7 +319,7 @@ func freeChunks(tx *bolt.Tx, id BlobID) (octets int64, err error) {
 	key := keyBlob(id)
 	heads, all := tx.Bucket(bucketHeads), tx.Bucket(bucketChunks)
 	octets = int64(len(heads.Get(key)))
-	if err := errors.Join(tx.Bucket(bucketOpen).Delete(key), heads.Delete(key)); err != nil {
+	if err := errors.Join(tx.Bucket(bucketOpen).Delete(key), heads.Delete(key), tx.Bucket(bucketMeta).Put(keyFreed, nil)); err != nil {
 		return 0, err
 	}
 	chunks := all.Bucket(key)

@@ -148,9 +148,15 @@ func (v *volume) counted(fn func(tx *bolt.Tx) error) func(tx *bolt.Tx) error {
 			v.settled = v.settled[settled:]
 			v.vs.saw(v.n, counter)
 		})
-		return errors.Join(putUint64(meta, "counter", counter), putUint64(meta, "blob", uint64(v.vs.b.next)),
-			putUint64(meta, "index", v.vs.b.counter.Load()), meta.Put([]byte("run"), le32(v.vs.b.run)))
+		return v.stamp(meta, counter)
 	}
+}
+
+// stamp is part of each commit of a volume.
+func (v *volume) stamp(meta *bolt.Bucket, counter uint64) error {
+	b := v.vs.b
+	return errors.Join(putUint64(meta, "counter", counter), putUint64(meta, "blob", uint64(b.next)),
+		putUint64(meta, "index", b.counter.Load()), meta.Put([]byte("run"), le32(b.run)))
 }
 
 // open opens the volume, or does nothing if it is open as asked.

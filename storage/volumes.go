@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,11 @@ func (vs *volumes) start(b *blobStore, seen []byte) error {
 		return err
 	}
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), compactSuffix) { // a crash left it
+			if err := os.Remove(filepath.Join(b.f.dir, e.Name())); err != nil {
+				return err
+			}
+		}
 		var n uint16
 		if _, err := fmt.Sscanf(e.Name(), "body-%d.db", &n); err != nil || n == 0 || vs.path(n) != filepath.Join(b.f.dir, e.Name()) {
 			continue

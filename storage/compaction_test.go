@@ -1,0 +1,306 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+var (
+	churnMB     = flag.Int("churn-mb", 24, "megabytes of live mail in TestChurn")
+	churnRounds = flag.Int("churn-rounds", 8, "rounds of replacing a fifth of it")
+)
+
+// forgetNow expunges messages of a mailbox and forgets their kept rows, as
+// retention does.
+func forgetNow(a *Account, m Mailbox, uids []imap.UID) error {
+	if _, err := a.StoreFlags(m.ID, StoreRequest{UIDs: uids, Mode: StoreAdd, Flags: []imap.Flag{imap.FlagDeleted}}); err != nil {
+		return err
+	}
+	if _, err := a.Expunge(m.ID, uids); err != nil {
+		return err
+	}
+	r := &forgetRequest{until: func(*keptOwner, keptReason) (int64, bool) { return 1 << 40, true }}
+	for _, uid := range uids {
+		r.keys = append(r.keys, keyUID(m.Space, uid))
+	}
+	return a.do(r)
+}
+
+// readMessage reads a message's bytes by its UID.
+func readMessage(a *Account, m Mailbox, uid imap.UID) ([]byte, error) {
+	rows, err := a.Rows(m.Space, []imap.UID{uid}, nil)
+	if err != nil || len(rows) == 0 || rows[0].Expunged {
+		return nil, errors.Join(err, ErrNoMessage)
+	}
+	b, err := a.OpenBlob(rows[0].Blob)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
+}
+
+// A mailWorker changes a mailbox of its own, and knows what must be in it.
+type mailWorker struct {
+	a      *Account
+	random *rand.Rand
+	box    Mailbox
+	mu     sync.Mutex
+	text   map[imap.UID][]byte
+	seen   map[imap.UID]bool
+	slow   time.Duration // the longest call
+}
+
+func newMailWorker(t *testing.T, a *Account, n uint64) *mailWorker {
+	t.Helper()
+	box, err := a.CreateMailbox(fmt.Sprintf("worker %d", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &mailWorker{a: a, random: rand.New(rand.NewPCG(n, 7)), box: box, text: map[imap.UID][]byte{}, seen: map[imap.UID]bool{}}
+}
+
+func (w *mailWorker) some() (uids []imap.UID) {
+	for uid := range w.text {
+		if uids = append(uids, uid); len(uids) == 1+w.random.IntN(8) {
+			break
+		}
+	}
+	slices.Sort(uids)
+	return uids
+}
+
+func (w *mailWorker) step() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	start := time.Now()
+	defer func() { w.slow = max(w.slow, time.Since(start)) }()
+	uids := w.some()
+	switch what := w.random.IntN(10); {
+	case len(uids) == 0 || what < 7:
+		text := noise(w.random.Int64(), 200+w.random.IntN(1<<(8+w.random.IntN(9))))
+		u, err := w.a.NewUpload(int64(len(text)))
+		if err == nil {
+			_, err = u.Write(text)
+		}
+		if err == nil {
+			err = u.Close()
+		}
+		if err != nil {
+			return err
+		}
+		res, err := w.a.Append(w.box.ID, []NewMessage{{Upload: u}})
+		if err == nil {
+			w.text[res.UIDs[0]] = text
+		}
+		return err
+	case what < 9:
+		if _, err := w.a.StoreFlags(w.box.ID, StoreRequest{UIDs: uids, Mode: StoreAdd, Flags: []imap.Flag{imap.FlagSeen}}); err != nil {
+			return err
+		}
+		for _, uid := range uids {
+			w.seen[uid] = true
+		}
+		return nil
+	default:
+		for _, uid := range uids {
+			delete(w.text, uid)
+			delete(w.seen, uid)
+		}
+		return forgetNow(w.a, w.box, uids)
+	}
+}
+
+// compare looks whether the mailbox holds what it must, and nothing else.
+func (w *mailWorker) compare(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m, err := w.a.Mailbox(w.box.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uids, err := w.a.UIDs(m.Space, 1, m.UIDNext, make([]imap.UID, 0, 100_000))
+	if err != nil || len(uids) != len(w.text) || int(m.Messages) != len(w.text) {
+		t.Fatalf("%s has %d messages, counts %d, want %d (%v)", m.Name, len(uids), m.Messages, len(w.text), err)
+	}
+	for _, uid := range uids {
+		got, err := readMessage(w.a, m, uid)
+		if err != nil || !bytes.Equal(got, w.text[uid]) {
+			t.Errorf("%s, UID %d: %d octets, %v", m.Name, uid, len(got), err)
+		}
+		rows, err := w.a.Rows(m.Space, []imap.UID{uid}, nil)
+		if err != nil || (rows[0].Flags&FlagSeen != 0) != w.seen[uid] {
+			t.Errorf("%s, UID %d: flags %v, %v", m.Name, uid, rows, err)
+		}
+	}
+}
+
+// TestCompactionUnderLoad compacts all files over and over while an account is
+// written to and read, with readers that go on across the swaps.
+func TestCompactionUnderLoad(t *testing.T) {
+	t.Parallel()
+	h := smallVolumes
+	st, a := openHooks(t, h)
+	var workers []*mailWorker
+	for n := range uint64(3) {
+		workers = append(workers, newMailWorker(t, a, n))
+	}
+	var done atomic.Bool
+	var all sync.WaitGroup
+	for _, w := range workers {
+		all.Go(func() {
+			for !done.Load() {
+				if err := w.step(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Go(func() { // reads what is expunged meanwhile, to its end
+		random := rand.New(rand.NewPCG(1, 1))
+		for !done.Load() {
+			w := workers[random.IntN(len(workers))]
+			w.mu.Lock()
+			uids := w.some()
+			if len(uids) == 0 {
+				w.mu.Unlock()
+				continue
+			}
+			rows, err := a.Rows(w.box.Space, uids[:1], nil)
+			if err != nil || len(rows) != 1 {
+				t.Error(rows, err)
+				w.mu.Unlock()
+				return
+			}
+			b, err := a.OpenBlob(rows[0].Blob)
+			want := w.text[uids[0]]
+			w.mu.Unlock()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
+			got, err := io.ReadAll(io.NewSectionReader(b, 0, b.Size()))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("a message that was open: %d of %d octets, %v", len(got), len(want), err)
+			}
+			_ = b.Close()
+		}
+	})
+	rounds, busy := 0, 0
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end) && !t.Failed(); rounds++ {
+		_, err := a.collectAll(t.Context())
+		if err == nil {
+			err = a.Compact(t.Context(), true)
+		}
+		if errors.Is(err, errCompactBusy) {
+			busy++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	done.Store(true)
+	all.Wait()
+	if rounds-busy < 2 {
+		t.Errorf("%d of %d rounds were too busy", busy, rounds)
+	}
+	for _, w := range workers {
+		w.compare(t)
+		t.Logf("%d messages; longest call %v", len(w.text), w.slow)
+	}
+	sound(t, a)
+	a.closeAtRest()
+	for _, w := range workers {
+		w.compare(t)
+	}
+	sound(t, a)
+	if left, _ := filepath.Glob(filepath.Join(a.dir, "*"+compactSuffix)); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	_ = st
+}
+
+// filesOf is how large the account's .db files are, search.db apart.
+func filesOf(t *testing.T, a *Account) (total int64) {
+	t.Helper()
+	entries, err := os.ReadDir(a.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), ".db") && e.Name() != "search.db" {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// TestChurn replaces a fifth of the mail round after round, with the upkeep at
+// work: the files hold at most 1.3 times the live octets (STORAGE.md §4).
+func TestChurn(t *testing.T) {
+	t.Parallel()
+	live := int64(*churnMB) << 20
+	h := hooks{volume: max(live/6, 4<<20), firstBodies: live / 12}
+	if *churnMB >= 200 {
+		h = hooks{}
+	}
+	_, a := openHooks(t, h)
+	box := inbox(t, a)
+	random := rand.New(rand.NewPCG(9, 9))
+	size, octets := map[imap.UID]int64{}, int64(0)
+	fill := func() {
+		for octets < live {
+			text := noise(random.Int64(), 2000+int(random.ExpFloat64()*45_000))
+			size[appendTo(t, a, box.ID, string(text))] = int64(len(text))
+			octets += int64(len(text))
+		}
+	}
+	worst := 0.0
+	for round := range *churnRounds + 1 {
+		fill()
+		if _, err := a.compactWhenDue(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ratio := float64(filesOf(t, a)) / float64(octets)
+		t.Logf("round %d: %.2f times the live octets", round, ratio)
+		if round > 0 {
+			worst = max(worst, ratio)
+		}
+		var gone []imap.UID
+		target := octets - live/5
+		for uid, n := range size {
+			if octets <= target {
+				break
+			}
+			gone = append(gone, uid)
+			octets -= n
+			delete(size, uid)
+		}
+		slices.Sort(gone)
+		for part := range slices.Chunk(gone, 200) {
+			if err := forgetNow(a, box, part); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if worst > 1.3 {
+		t.Errorf("the files held %.2f times the live octets", worst)
+	}
+	sound(t, a)
+}
