@@ -18,15 +18,17 @@ import (
 // its files are. A run writes whole folders under temporary names beside those
 // that are there, checks them, and then exchanges them, account by account.
 type BackupDir struct {
-	dir    string
-	lock   *os.File
-	head   backupHead
-	fresh  bool // there is no backup in it yet
-	ctx    context.Context
-	staged map[string]bool // folders that are complete, and sound or not
-	kept   map[string]bool // folders that the data folder has too
-	cur    *backupFolder
-	report BackupReport
+	dir   string
+	lock  *os.File
+	head  backupHead
+	fresh bool // there is no backup in it yet
+	// touched: a command has opened it, so that files may have changed.
+	touched bool
+	ctx     context.Context
+	staged  map[string]bool // folders that are complete, and sound or not
+	kept    map[string]bool // folders that the data folder has too
+	cur     *backupFolder
+	report  BackupReport
 }
 
 // backupHead is backup.json of the folder as a whole.
@@ -45,6 +47,7 @@ type backupList struct {
 	Format int                    `json:"format"`
 	Name   string                 `json:"name"`
 	Taken  time.Time              `json:"taken"`
+	ModSeq ModSeq                 `json:"modseq"`
 	Files  map[string]*backupItem `json:"files"`
 }
 
@@ -157,13 +160,69 @@ func (b *BackupDir) look(replace bool) error {
 	case err != nil:
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(b.dir, lockFile)); err == nil {
-		return fmt.Errorf("a server has used %s as its data folder, so it is no backup any more: name another folder", b.dir)
+	if err := b.unused(); err != nil {
+		return err
 	}
 	if replace {
 		b.head = backupHead{}
 	}
 	return nil
+}
+
+// unused refuses a folder that a server has used as its data folder: there may
+// be mail in it that is nowhere else. One that a command only looked at has the
+// MODSEQs that were backed up; what it changed in the files comes anew.
+func (b *BackupDir) unused() error {
+	unlock, err := lookFolder(b.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(filepath.Join(b.dir, lockFile)); err != nil {
+		return nil
+	}
+	b.touched = true
+	entries, err := os.ReadDir(filepath.Join(b.dir, accountsFolder))
+	for _, e := range entries {
+		if strings.Contains(e.Name(), ".") {
+			continue
+		}
+		l, err := b.list(e.Name())
+		if err != nil {
+			return errors.Join(b.used(e.Name()), err)
+		}
+		if at, err := modSeqOf(b.path(e.Name(), "")); err != nil || at != l.ModSeq {
+			return errors.Join(b.used(l.Name), err)
+		}
+	}
+	return err
+}
+
+// modSeqOf is the last MODSEQ of an account that nobody uses.
+func modSeqOf(dir string) (at ModSeq, err error) {
+	a := newAccount(quietStore(filepath.Dir(filepath.Dir(dir))), AccountID(filepath.Base(dir)))
+	a.dir = dir
+	err = a.exec(func(f *files) error { at = f.modseq; return nil })
+	return at, errors.Join(err, a.close())
+}
+
+// same reports whether a file is what the list says.
+func (b *BackupDir) same(path string, item *backupItem) bool {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() != item.Size || !b.touched {
+		return err == nil && info.Size() == item.Size
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	sum, err := sumOf(f)
+	return err == nil && sum == item.SHA256
+}
+
+func (b *BackupDir) used(what string) error {
+	return fmt.Errorf("%s is not as the backup left it (account %s): a server has used it as its data folder, so it is no backup any more; name another folder", b.dir, what)
 }
 
 // onlyStaged reports whether a folder has nothing but what a first run that
@@ -255,7 +314,7 @@ func (b *BackupDir) Have() BackupHave {
 		}
 		states := map[string]string{}
 		for name, item := range l.Files {
-			if info, err := os.Stat(b.path(e.Name(), name)); err == nil && info.Size() == item.Size {
+			if b.same(b.path(e.Name(), name), item) {
 				states[name] = item.State
 			}
 		}

@@ -233,14 +233,8 @@ func (b *BackupDir) whole() error {
 			}
 		}
 	}
-	list, err := json.MarshalIndent(c.list, "", "\t")
-	if err != nil {
-		return err
-	}
-	if err := writeInto(filepath.Join(c.dir, backupFile), list); err != nil {
-		return err
-	}
-	findings, err := verifyAccount(b.ctx, c.dir, accountOfFolder(c.folder), c.fresh)
+	var findings []string
+	c.list.ModSeq, findings, err = verifyAccount(b.ctx, c.dir, accountOfFolder(c.folder), c.fresh)
 	if cerr := b.ctx.Err(); cerr != nil {
 		return cerr
 	}
@@ -249,6 +243,13 @@ func (b *BackupDir) whole() error {
 	}
 	for _, f := range findings {
 		b.report.Findings = append(b.report.Findings, fmt.Sprintf("account %s (%s): %s", c.list.Name, c.folder, f))
+	}
+	list, err := json.MarshalIndent(c.list, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := writeInto(filepath.Join(c.dir, backupFile), list); err != nil {
+		return err
 	}
 	b.report.Accounts++
 	b.staged[c.folder] = len(findings) == 0
@@ -281,6 +282,12 @@ func (b *BackupDir) end(p *BackupPart) error {
 	}
 	if err := b.sweep(); err != nil {
 		return err
+	}
+	// What a command left that looked at the former backup.
+	for _, name := range []string{lockFile, clockFile, systemCopyFile, "reserve"} {
+		if err := os.Remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	b.head.Format, b.head.MinReader, b.head.Version = backupFormat, backupFormat, p.Text
 	b.head.Finished, b.head.Accounts, b.head.Octets = time.Now().UTC(), b.report.Accounts, b.report.Octets

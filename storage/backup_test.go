@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -324,4 +325,41 @@ func TestBackupToSlowDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	contents(t, copied)
+}
+
+// A backup that a server has used may hold mail that is nowhere else.
+func TestBackupThatWasServed(t *testing.T) {
+	st, a := openTest(t)
+	appendTo(t, a, inbox(t, a).ID, message(1))
+	dir := filepath.Join(t.TempDir(), "backup")
+	backupTo(t, st, dir)
+	open := func(add bool) {
+		served, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.BackupTo(t.Context(), dir); err == nil {
+			t.Error("a backup over a folder in use")
+		}
+		b, err := served.Account(a.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if add {
+			appendTo(t, b, inbox(t, b).ID, message(2))
+		}
+		sound(t, b)
+		if err := served.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(false)
+	backupTo(t, st, dir)
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); err == nil {
+		t.Error("the lock file is still there")
+	}
+	open(true)
+	if _, err := st.BackupTo(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "account ann") {
+		t.Errorf("over mail that is only there: %v", err)
+	}
 }

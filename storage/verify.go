@@ -14,17 +14,17 @@ import (
 // verifyAccount checks the files of an account in a folder that nobody uses,
 // and changes nothing in it: what Check finds, and the checksums of all bodies
 // in the volumes that bodies names (0 is mail.db).
-func verifyAccount(ctx context.Context, dir string, id AccountID, bodies []uint16) (findings []string, err error) {
+func verifyAccount(ctx context.Context, dir string, id AccountID, bodies []uint16) (at ModSeq, findings []string, err error) {
 	st := quietStore(filepath.Dir(filepath.Dir(dir)))
 	a := newAccount(st, id)
 	a.dir = dir
 	defer func() { err = errors.Join(err, a.close()) }()
 	if findings, err = a.Check(); err != nil || len(findings) > 0 {
-		return findings, err
+		return 0, findings, err
 	}
 	f, err := a.acquire()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer f.release()
 	for _, n := range bodies {
@@ -34,10 +34,10 @@ func verifyAccount(ctx context.Context, dir string, id AccountID, bodies []uint1
 			})
 		})
 		if err != nil {
-			return findings, err
+			return f.modseq, findings, err
 		}
 	}
-	return findings, nil
+	return f.modseq, findings, nil
 }
 
 // verifyBodies reads all chunks of a volume.
