@@ -55,7 +55,8 @@ type Account struct {
 	index  searchIndex
 	rules  knownPolicy
 
-	compacted compactState
+	compacted  compactState
+	compacting sync.Mutex // held by who compacts
 }
 
 // files are an account's open files.

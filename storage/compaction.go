@@ -98,6 +98,9 @@ type compactWork struct {
 }
 
 func (w *compactWork) run() error {
+	// One at a time: each makes its copy under the same name.
+	w.a.compacting.Lock()
+	defer w.a.compacting.Unlock()
 	if err := w.mail(); err != nil {
 		return err
 	}

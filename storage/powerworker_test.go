@@ -196,8 +196,10 @@ func (w *powerWorker) step(number int) (what string, do func() error) {
 		return w.expunge(from)
 	case dice < 90:
 		return "fold", w.a.fold
-	case dice < 92:
+	case dice < 91:
 		return "rest", w.rest
+	case dice < 92:
+		return "compact", func() error { return w.a.Compact(context.Background(), true) }
 	case dice < 95 && len(w.kept[from]) > 0:
 		return w.restore(from)
 	case dice < 97:

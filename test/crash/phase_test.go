@@ -61,6 +61,7 @@ var phases = []phase{
 	{name: "system.db", weight: 1, calls: 12, at: file("system.db"), load: (*scene).adminLoad},
 	{name: "accounts", weight: 2, calls: 60, at: elsewhere, load: (*scene).adminLoad},
 	{name: "expiry and free space", weight: 2, calls: 60, at: expiring, load: (*scene).expireLoad},
+	{name: "compaction", weight: 3, calls: 60, at: file("*.compact"), load: (*scene).expireLoad, slow: true},
 	{name: "purge", weight: 1, calls: 60, at: command("purge"), load: (*scene).purgeLoad, slow: true},
 	{name: "backup, server", weight: 1, calls: 500, at: command("backup"), load: (*scene).backupLoad, slow: true},
 	{name: "backup, command", weight: 2, calls: 60, at: always, load: (*scene).backupLoad, tool: true},
