@@ -13,6 +13,11 @@ import (
 // keys are random, so each may be a page of its own.
 const renewSlice = batchRows / 2
 
+// renewAhead is how many seconds ahead of the clock renewed UIDVALIDITYs are,
+// at least. Those of mailboxes made in a burst run ahead of it, one second a
+// mailbox, and what made them may be in no file that is still here.
+const renewAhead = 24 * 60 * 60
+
 // A highWater is how far an account's numbers may have been given out
 // elsewhere: by data that this account's files are older than.
 type highWater struct {
@@ -52,7 +57,7 @@ func (f *files) beginRenewal(past highWater) error {
 	}
 	w, err := f.update(func(w *txn) error {
 		meta := w.bucket(bucketMeta)
-		above := max(past.Validity, getUint32(meta, "validity"), getUint32(meta, "renew"))
+		above := max(past.Validity, getUint32(meta, "validity"), getUint32(meta, "renew"), uint32(min(max(f.a.now().Unix()+renewAhead, 0), math.MaxUint32)))
 		boxes, err := mailboxesBySpace(w.tx)
 		if err != nil {
 			return err
