@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: build test docs fuzz bench bench-quick oracle torture crash power mixes backup corpus release ci
+.PHONY: build test docs fuzz bench bench-quick oracle torture crash power mixes churn disk backup corpus release ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o nestbox .
@@ -32,7 +32,7 @@ bench-quick:
 
 # The long forms of tests that have a short form in `go test ./...`; each
 # prints its figures. HACKING.md says how long they take.
-torture: crash power mixes
+torture: crash power mixes churn disk backup
 
 crash:
 	go test -count=1 -v ./test/crash -run Kill -rounds 1000 -timeout 60m | grep -v '^=== '
@@ -46,6 +46,14 @@ backup:
 
 mixes:
 	go test -count=1 -v ./storage -run MixesOfFiles -mixes 100 -timeout 30m | grep -v '^=== '
+
+# 40 rounds of replacing a fifth of the mail: how large the files are then.
+churn:
+	go test -count=1 -v ./storage -run 'Churn|CompactionUnderLoad' -churn-mb 200 -churn-rounds 40 -timeout 60m | grep -v '^=== '
+
+# Small real file systems that get full or are pulled out; root.
+disk:
+	go test -count=1 -v ./test/e2e -run 'DiskFull|PulledStick' -timeout 30m | grep -v '^=== '
 
 corpus:
 	go test -count=1 ./test/e2e/corpus -full -timeout 30m
