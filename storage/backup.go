@@ -75,6 +75,10 @@ type accountBackup struct {
 	mail   *fileCopy
 	last   *fileCopy // the volume that is written to, if any
 	frozen *frozen
+
+	// The longest that a state was held under one transaction, and that the
+	// writer was.
+	held, stopped time.Duration
 }
 
 // A fileCopy is one file of the account that is written to.
@@ -118,6 +122,9 @@ func (a *Account) backup(ctx context.Context, folder string, have map[string]str
 	}()
 	err = b.run()
 	b.unpin()
+	if err == nil {
+		a.st.log.Info("backup_account", "account", string(a.id), "held_ms", b.held.Milliseconds(), "stopped_ms", b.stopped.Milliseconds())
+	}
 	close(b.out)
 	<-sent
 	return errors.Join(err, b.err)
@@ -187,11 +194,21 @@ func (b *accountBackup) roll() error {
 		if c == nil || c.now == nil || b.frozen != nil {
 			continue
 		}
-		if err := c.roll(); err != nil {
+		if err := b.follow(c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// follow lets the pin of one file follow.
+func (b *accountBackup) follow(c *fileCopy) error {
+	was := c.now
+	err := c.roll()
+	if was != nil && was != c.now {
+		b.held = max(b.held, time.Since(was.since))
+	}
+	return err
 }
 
 func (b *accountBackup) run() error {
@@ -291,7 +308,7 @@ func (b *accountBackup) begin(c *fileCopy) error {
 		return err
 	}
 	b.mu.Lock()
-	err := c.roll()
+	err := b.follow(c)
 	b.mu.Unlock()
 	for err == nil && (c.again || !c.begun) {
 		c.again, c.begun = false, true
@@ -306,9 +323,12 @@ func (b *accountBackup) freeze() error {
 	done := make(chan error, 1)
 	go func() {
 		done <- b.a.exec(func(f *files) error {
+			start := time.Now()
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			return b.take(f)
+			err := b.take(f)
+			b.stopped = max(b.stopped, time.Since(start))
+			return err
 		})
 	}()
 	timer := time.NewTicker(pinTime)

@@ -62,6 +62,11 @@ func (b *accountBackup) finish(most int) (finals []finalCopy, err error) {
 		complete = complete && ok
 		finals = append(finals, x)
 	}
+	for _, x := range finals {
+		if x.c.now != nil {
+			b.held = max(b.held, time.Since(x.c.now.since))
+		}
+	}
 	b.frozen = nil
 	if err == nil && complete {
 		for _, x := range finals {
