@@ -228,6 +228,11 @@ func TestBackupStalls(t *testing.T) {
 	var first, second backupReport
 	measure("first backup", func() { first = takeBackup(t, n, dir) })
 	measure("second backup", func() { second = takeBackup(t, n, dir) })
+	for _, line := range strings.Split(s.Log(), "\n") {
+		if strings.Contains(line, "event=backup_account ") {
+			t.Log(line)
+		}
+	}
 	t.Logf("first %+v", first)
 	t.Logf("second %+v", second)
 	if first.Octets < octets/2 {
