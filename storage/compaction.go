@@ -128,6 +128,9 @@ func (w *compactWork) due(size, free int64, freed, last bool) bool {
 	if last {
 		part = compactLastPart
 	}
+	if h := w.a.st.opts.hooks; h != nil && h.compact && free > 0 {
+		return true
+	}
 	least := min(compactLeast, volumeLimit(&w.a.st.opts)/128)
 	return w.all && freed || free >= least && float64(free) >= part*float64(size)
 }

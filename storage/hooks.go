@@ -20,6 +20,8 @@ type hooks struct {
 	step       func(point string)
 	// upkeep is how often the upkeep looks, and runs its jobs.
 	upkeep time.Duration
+	// compact has every file compacted in which anything is free.
+	compact bool
 }
 
 func (o *Options) journalFile(path string, f *os.File) journalFile {

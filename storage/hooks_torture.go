@@ -23,6 +23,7 @@ func (o *Options) testLimits() {
 		firstBodies: testLimit("TEST_NESTBOX_FIRST_BODIES"),
 		migrations:  testMigrationsTo(testLimit("TEST_NESTBOX_FORMAT")),
 		upkeep:      time.Duration(testLimit("TEST_NESTBOX_UPKEEP_MS")) * time.Millisecond,
+		compact:     testLimit("TEST_NESTBOX_COMPACT") > 0,
 	}
 	if o.Time == nil && o.hooks.upkeep > 0 {
 		o.Time = trustedTime{}

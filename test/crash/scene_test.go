@@ -93,7 +93,8 @@ func newScene(t *testing.T, random *rand.Rand, tapped bool) *scene {
 	if err := s.findNames(); err != nil {
 		t.Fatal(err)
 	}
-	s.n.Env = append(s.n.Env, "TEST_NESTBOX_VOLUME=4194304", "TEST_NESTBOX_UPKEEP_MS=100", fmt.Sprintf("TEST_NESTBOX_FIRST_BODIES=%d", 1<<(16+random.IntN(6))))
+	s.n.Env = append(s.n.Env, "TEST_NESTBOX_VOLUME=4194304", "TEST_NESTBOX_UPKEEP_MS=100", fmt.Sprintf("TEST_NESTBOX_FIRST_BODIES=%d", 1<<(16+random.IntN(6))),
+		fmt.Sprintf("TEST_NESTBOX_COMPACT=%d", random.IntN(2)))
 	if tapped {
 		s.n.Tap = &tap.Options{Root: s.n.Data, NoSync: random.IntN(2) == 0, Before: s.trigger.before, After: s.trigger.done}
 	}
