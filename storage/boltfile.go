@@ -38,6 +38,7 @@ type boltFile struct {
 type boltHandle struct {
 	db     *bolt.DB
 	file   *os.File
+	mapped int // octets of the map at least; it isn't made anew below that
 	users  int
 	former bool // to be closed when users is 0
 	broken bool // one of its transactions may hold its locks for ever
@@ -46,7 +47,7 @@ type boltHandle struct {
 // openMap opens a bbolt file. A damaged one is ErrCorrupt: bbolt panics over
 // a bad list of free pages, with the file open and locked.
 func openMap(path string, bo *bolt.Options) (*boltFile, error) {
-	h := &boltHandle{}
+	h := &boltHandle{mapped: bo.InitialMmapSize}
 	bo.OpenFile = func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
 		h.file, err = os.OpenFile(name, flag, mode)
 		return h.file, err
@@ -129,7 +130,7 @@ func (b *boltFile) done(h *boltHandle) {
 	last := h.former && h.users == 0
 	b.mu.Unlock()
 	if last {
-		_ = h.close() // it has no name any more
+		h.closeFormer()
 	}
 }
 
@@ -146,7 +147,7 @@ func (b *boltFile) failed(h *boltHandle, broken bool) {
 
 // replace puts the file that was opened as other in place of the present one.
 // Only who writes may call it; other is no file any more.
-func (b *boltFile) replace(other *boltFile) error {
+func (b *boltFile) replace(other *boltFile) {
 	b.mu.Lock()
 	h := b.now
 	b.now, b.DB = other.now, other.DB
@@ -155,10 +156,13 @@ func (b *boltFile) replace(other *boltFile) error {
 	unused := h.users == 0
 	b.mu.Unlock()
 	if unused {
-		return h.close()
+		h.closeFormer()
 	}
-	return nil
 }
+
+// closeFormer closes a file that has no name any more. Nobody waits for that,
+// since the file system gives its room back then.
+func (h *boltHandle) closeFormer() { go func() { _ = h.close() }() }
 
 // Close closes the file. Of a broken one only the lock is given back; the map
 // stays, for who may still read in it.

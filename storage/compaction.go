@@ -158,6 +158,10 @@ func (w *compactWork) mail() error {
 	if err != nil || !w.due(size, free, true, false) {
 		return err
 	}
+	return w.do(w.mailCompaction(), size, free)
+}
+
+func (w *compactWork) mailCompaction() *compaction {
 	f := w.f
 	bo := boltOptions(&w.a.st.opts)
 	bo.MaxSize = int(indexLimit())
@@ -171,9 +175,10 @@ func (w *compactWork) mail() error {
 	}
 	c.swap = func(copy *boltFile) error {
 		f.blobs.counter.Store(counter)
-		return f.mail.replace(copy)
+		f.mail.replace(copy)
+		return nil
 	}
-	return w.do(c, size, free)
+	return c
 }
 
 func (w *compactWork) volume(n uint16) error {
@@ -302,7 +307,8 @@ func (w *compactWork) volumeCompaction(v *volume) *compaction {
 			return errors.Join(err, copy.Close())
 		}
 		defer v.mu.RUnlock()
-		return v.db.replace(copy)
+		v.db.replace(copy)
+		return nil
 	}
 	return c
 }

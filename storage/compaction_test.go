@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -155,7 +156,7 @@ func (w *mailWorker) compare(t *testing.T) {
 func TestCompactionUnderLoad(t *testing.T) {
 	t.Parallel()
 	h := smallVolumes
-	st, a := openHooks(t, h)
+	_, a := openHooks(t, h)
 	var workers []*mailWorker
 	for n := range uint64(3) {
 		workers = append(workers, newMailWorker(t, a, n))
@@ -233,7 +234,6 @@ func TestCompactionUnderLoad(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(a.dir, "*"+compactSuffix)); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	_ = st
 }
 
 // filesOf is how large the account's .db files are, search.db apart.
@@ -302,5 +302,94 @@ func TestChurn(t *testing.T) {
 	if worst > 1.3 {
 		t.Errorf("the files held %.2f times the live octets", worst)
 	}
+	sound(t, a)
+}
+
+// TestCompactionStalls measures how long a writer and a reader wait at most
+// while the background compacts, and without that.
+func TestCompactionStalls(t *testing.T) {
+	if *churnMB < 100 {
+		t.Skip("only with -churn-mb 100 or more: it measures")
+	}
+	st, a := openTest(t) // with syncs, and the limits of real use
+	st.log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	box := inbox(t, a)
+	random := rand.New(rand.NewPCG(3, 3))
+	var uids []imap.UID
+	for octets := 0; octets < *churnMB<<20; {
+		var msgs []NewMessage
+		for range 16 {
+			text := noise(random.Int64(), 2000+int(random.ExpFloat64()*45_000))
+			octets += len(text)
+			msgs = append(msgs, NewMessage{Upload: upload(t, a, string(text))})
+		}
+		res, err := a.Append(box.ID, msgs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uids = append(uids, res.UIDs...)
+	}
+	var gone []imap.UID
+	for i, uid := range uids {
+		if i%3 == 0 {
+			gone = append(gone, uid)
+		}
+	}
+	for part := range slices.Chunk(gone, 200) {
+		if err := forgetNow(a, box, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	measure := func(what string, during func()) {
+		var done atomic.Bool
+		var all sync.WaitGroup
+		var writes, reads []time.Duration
+		loop := func(to *[]time.Duration, do func() error) {
+			all.Go(func() {
+				for !done.Load() {
+					start := time.Now()
+					if err := do(); err != nil {
+						t.Error(err)
+						return
+					}
+					*to = append(*to, time.Since(start))
+				}
+			})
+		}
+		random := rand.New(rand.NewPCG(4, 4))
+		loop(&writes, func() error {
+			res, err := a.Append(box.ID, []NewMessage{{Upload: upload(t, a, string(noise(random.Int64(), 20_000)))}})
+			if err == nil {
+				_, err = a.StoreFlags(box.ID, StoreRequest{UIDs: res.UIDs, Mode: StoreAdd, Flags: []imap.Flag{imap.FlagSeen}})
+			}
+			return err
+		})
+		loop(&reads, func() error {
+			_, err := readMessage(a, box, uids[len(uids)-1-(len(reads)*7%(len(uids)/3))*3])
+			if errors.Is(err, ErrNoMessage) {
+				err = nil
+			}
+			return err
+		})
+		start := time.Now()
+		during()
+		done.Store(true)
+		all.Wait()
+		slices.Sort(writes)
+		slices.Sort(reads)
+		of := func(all []time.Duration, share float64) time.Duration {
+			return all[min(len(all)-1, int(share*float64(len(all))))].Round(10 * time.Microsecond)
+		}
+		t.Logf("%s, %v: %d writes, median %v, 99.9 %% %v, longest %v; %d reads, median %v, 99.9 %% %v, longest %v", what, time.Since(start).Round(time.Millisecond),
+			len(writes), of(writes, .5), of(writes, .999), of(writes, 1), len(reads), of(reads, .5), of(reads, .999), of(reads, 1))
+	}
+	before := filesOf(t, a)
+	measure("alone", func() { time.Sleep(5 * time.Second) })
+	measure("compaction", func() {
+		if _, err := a.compactWhenDue(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("%d MB of files became %d", before>>20, filesOf(t, a)>>20)
 	sound(t, a)
 }

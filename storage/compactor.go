@@ -32,7 +32,7 @@ const (
 	// behind.
 	compactStall = 10 * time.Millisecond
 	// compactTries is how often a compaction begins again whose state was lost.
-	compactTries = 4
+	compactTries = 6
 )
 
 var (
@@ -89,7 +89,7 @@ func (c *compaction) run() error {
 }
 
 func (c *compaction) once() (err error) {
-	c.pin = pin{name: filepath.Base(c.path), begin: c.begin}
+	c.pin = pin{name: filepath.Base(c.path), begin: c.begin, lost: c.pin.lost}
 	c.at, c.whole, c.keys = "", false, touchedKeys{}
 	defer c.pin.close()
 	if err := c.create(); err != nil {

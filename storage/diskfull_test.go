@@ -163,6 +163,7 @@ func (d *fullDisk) step() {
 		d.do("delete", d.a.DeleteMailbox(name))
 	}
 	d.do("fold", d.a.fold())
+	d.do("compact", d.a.Compact(d.t.Context(), true))
 	d.do("sweep", d.a.sweepNow(d.t.Context()))
 	d.do("setting", d.st.SetSetting("box_name", name))
 	_, err = d.st.CreateAccount(name, []byte("x"))
@@ -292,6 +293,56 @@ func TestDiskFullInEveryPhase(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(d.dir, "data", systemCopyFile)); err != nil || !bytes.Contains(b, []byte("anna")) {
 		t.Errorf("the copy of system.db: %v", err)
 	}
+	if err := d.st.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCompactionWithoutRoom: the room that was there when a compaction began is
+// gone in the middle. The old file stays, and nothing of the new one.
+func TestCompactionWithoutRoom(t *testing.T) {
+	t.Parallel()
+	d := &fullDisk{t: t, dir: smallDisk(t, 48), random: rand.New(rand.NewSource(8)), refuse: map[string]int{},
+		boxes: map[string]map[imap.UID]string{"INBOX": {}, "Archive": {}}, flags: map[string]map[imap.UID]bool{"INBOX": {}, "Archive": {}}}
+	if err := Init(filepath.Join(d.dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	d.open()
+	for range 60 {
+		d.append("some", 100<<10)
+	}
+	refused, done := 0, 0
+	for left := int64(4 << 10); left <= 16<<20; left *= 2 {
+		d.leave(left)
+		f, err := d.a.acquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := compactWork{ctx: t.Context(), a: d.a, f: f, all: true}
+		err = w.mailCompaction().run() // without looking for room first
+		f.release()
+		if d.do("compaction", err) {
+			done++
+		} else {
+			refused++
+		}
+		if files, _ := filepath.Glob(filepath.Join(d.a.dir, "*"+compactSuffix)); len(files) > 0 {
+			t.Errorf("with %d octets left: %v", left, files)
+		}
+		d.compare(fmt.Sprintf("with %d octets left", left))
+	}
+	if refused < 4 || done == 0 {
+		t.Errorf("%d compactions found no room, %d did", refused, done)
+	}
+	d.leave(1 << 20)
+	if err := d.a.Compact(t.Context(), true); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("it doesn't look for room: %v", err)
+	}
+	if err := d.st.Close(); err != nil {
+		t.Error(err)
+	}
+	d.open()
+	d.compare("at the end")
 	if err := d.st.Close(); err != nil {
 		t.Error(err)
 	}

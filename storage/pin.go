@@ -30,6 +30,7 @@ type pinned struct {
 	tx    *bolt.Tx
 	file  pageFile
 	since time.Time
+	roomy bool   // the map is larger than the file by far
 	end   func() // gives back what belongs to tx
 }
 
@@ -47,6 +48,9 @@ const (
 	// pinPatience is how long beginning one may take: longer, and a writer is
 	// taken to be waiting for the last to end.
 	pinPatience = 20 * time.Millisecond
+	// pinRoomy is that for a map with pinRoom octets to spare.
+	pinRoomy = 5 * time.Second
+	pinRoom  = 64 << 20
 )
 
 var errPinLost = errors.New("the state of the file was lost")
@@ -71,7 +75,7 @@ func (p *pin) roll(moved func(from, to *pinned) error) error {
 		next, err := p.begin()
 		began <- result{next, err}
 	}()
-	patience := time.NewTimer(min(pinPatience<<(p.lost/3), 8*pinPatience))
+	patience := time.NewTimer(p.patience())
 	defer patience.Stop()
 	select {
 	case r := <-began:
@@ -108,6 +112,15 @@ func (p *pin) move(next *pinned, moved func(from, to *pinned) error) error {
 	return err
 }
 
+// patience is how long the pin waits until it takes a writer to be waiting for
+// it. A large map is never made anew, and a busy machine may be slow.
+func (p *pin) patience() time.Duration {
+	if p.now.roomy {
+		return pinRoomy
+	}
+	return min(pinPatience<<min(p.lost, 4), 8*pinPatience)
+}
+
 // closing is close for who holds another transaction: bbolt wants a lock at
 // the end of one that a beginning one may hold while it waits for the writer,
 // and the writer may wait for that other transaction.
@@ -123,7 +136,7 @@ func (p *pinned) closing() (ended chan struct{}) {
 // alone waits until the former transaction has ended. If it doesn't, the
 // present one is begun anew.
 func (p *pin) alone(ended chan struct{}) (err error) {
-	patience := time.NewTimer(pinPatience)
+	patience := time.NewTimer(p.patience())
 	defer patience.Stop()
 	select {
 	case <-ended:
@@ -167,7 +180,8 @@ func (b *boltFile) beginPin(end func()) (*pinned, error) {
 		ended()
 		return nil, mapError(err)
 	}
-	return &pinned{tx: tx, file: pageFile{b.path, h.file}, since: time.Now(), end: ended}, nil
+	roomy := tx.Size()+pinRoom < int64(h.mapped)
+	return &pinned{tx: tx, file: pageFile{b.path, h.file}, since: time.Now(), roomy: roomy, end: ended}, nil
 }
 
 // metaPages are the first two pages of the file as the transaction has them.
