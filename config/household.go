@@ -47,6 +47,10 @@ var household = map[string]*householdKey{
 		kind: "number", def: "0", check: checkNumber(1 << 30),
 		doc: "The most mailboxes that an account may have; 0 for no limit. An account can have its own number.",
 	},
+	"url_submitters": {
+		kind: "list", check: checkLogins,
+		doc: "Logins of mail submission servers. They may fetch what people hand them as IMAP URLs for submit+ somebody (RFC 4467), as for BURL. Default: none.",
+	},
 	"extensions_off": {
 		kind: "list", check: checkExtensions,
 		doc: "IMAP extensions that are switched off for everybody, by name; some clients mishandle some. docs/extensions.md lists them.",
@@ -193,6 +197,21 @@ func checkExtensions(value string) (string, error) {
 		list[i] = strings.ToUpper(name)
 		if strings.Trim(list[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789=+-") != "" {
 			return "", fmt.Errorf("has %q in it, which is no extension's name", name)
+		}
+	}
+	return strings.Join(compact(list), " "), nil
+}
+
+// checkLogins holds the form only: the accounts may come later.
+func checkLogins(value string) (string, error) {
+	list, err := texts(value)
+	if err != nil {
+		return "", err
+	}
+	for i, login := range list {
+		list[i] = strings.ToLower(login)
+		if strings.ContainsFunc(login, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			return "", fmt.Errorf("has %q in it, which is no login", login)
 		}
 	}
 	return strings.Join(compact(list), " "), nil

@@ -23,23 +23,41 @@ type appendCmd struct {
 
 // An appendMessage is a message of APPEND, up to its literal.
 type appendMessage struct {
-	flags   []imap.Flag
-	date    time.Time
-	literal *wire.Literal
+	flags []imap.Flag
+	date  time.Time
+	data  appendData
+}
+
+// An appendData is where the octets of a message come from (RFC 4466 §6,
+// append-data): a literal, or what an extension lets stand there.
+type appendData interface {
+	// announced is how many octets it has, -1 if that is not known yet.
+	announced() int64
+	// copyTo writes them to u, and reads what is left of the arguments up to
+	// the end of this message. room says whether a message of so many octets
+	// may be stored: it is asked before the client sends them.
+	copyTo(s *session, u *storage.Upload, room func(octets int64) error) error
+}
+
+// An appendDatum is a kind of append-data that has a name.
+type appendDatum struct {
+	name   string
+	inList bool // it may also be one of several, of which a message is put together
+	parse  func(d *wire.Decoder) appendData
 }
 
 // parseAppend stops before the literal's bytes: run decides whether they are
 // wanted.
-func parseAppend(d *wire.Decoder, _ *request) runner {
+func parseAppend(d *wire.Decoder, r *request) runner {
 	c := new(appendCmd)
 	d.SP()
 	c.dest = d.Mailbox()
-	c.first.parse(d)
+	c.first.parse(d, r.s)
 	return c
 }
 
 // parse reads [SP flag-list] [SP date-time] SP, and the size of the literal.
-func (m *appendMessage) parse(d *wire.Decoder) {
+func (m *appendMessage) parse(d *wire.Decoder, s *session) {
 	d.SP()
 	if d.Peek() == '(' {
 		m.flags = d.FlagList()
@@ -49,7 +67,16 @@ func (m *appendMessage) parse(d *wire.Decoder) {
 		m.date = d.DateTime()
 		d.SP()
 	}
-	m.literal = d.Literal()
+	if c := d.Peek(); c == '{' || c == '~' || d.Err() != nil {
+		m.data = messageLiteral{d.Literal()}
+		return
+	}
+	datum, ok := look(s, s.srv.tables.appendData, d.Word())
+	if !ok {
+		d.Fail("literal")
+		return
+	}
+	m.data = datum.parse(d)
 }
 
 // maxAppends bounds the messages of one APPEND.
@@ -85,21 +112,18 @@ func (c *appendCmd) receive(s *session) (msgs []storage.NewMessage, err error) {
 	octets := int64(0)
 	for m := c.first; ; m = (appendMessage{}) {
 		if len(msgs) > 0 {
-			if m.parse(s.d); s.d.Err() != nil {
+			if m.parse(s.d, s); s.d.Err() != nil {
 				return msgs, s.d.Err()
 			}
 		}
 		if len(msgs) == maxAppends {
 			return msgs, no(imap.ResponseCodeLimit, "more than %d messages", maxAppends)
 		}
-		octets += m.literal.Size
-		if err := s.account.MayAppend(octets); err != nil {
-			return msgs, err
-		}
-		msg, err := m.receive(s)
+		msg, err := m.receive(s, func(n int64) error { return s.account.MayAppend(octets + n) })
 		if err != nil {
 			return msgs, err
 		}
+		octets += msg.Upload.Size()
 		msgs = append(msgs, msg)
 		if !s.appendsMany() || s.d.AtEnd() {
 			return msgs, nil
@@ -118,17 +142,24 @@ func (s *session) appendsMany() bool {
 }
 
 // receive takes the message into the storage.
-func (m *appendMessage) receive(s *session) (storage.NewMessage, error) {
+func (m *appendMessage) receive(s *session, room func(octets int64) error) (storage.NewMessage, error) {
 	msg := storage.NewMessage{Flags: m.flags, Date: m.date}
-	if m.literal.Size == 0 { // RFC 3502: this cancels all of it
-		return msg, no(imap.ResponseCodeCannot, "a message of no octets")
+	size := m.data.announced()
+	if size == 0 { // RFC 3502: this cancels all of it
+		return msg, errNoOctets
 	}
-	upload, err := s.account.NewUpload(m.literal.Size)
+	upload, err := s.account.NewUpload(size)
 	if err != nil {
 		return msg, err
 	}
-	if err = receive(upload, m.literal); err == nil {
+	if err = room(max(size, 0)); err == nil {
+		err = m.data.copyTo(s, upload, room)
+	}
+	if err == nil {
 		err = upload.Close()
+	}
+	if err == nil {
+		err = s.accepts(upload)
 	}
 	if err != nil {
 		upload.Abort()
@@ -136,6 +167,32 @@ func (m *appendMessage) receive(s *session) (storage.NewMessage, error) {
 	}
 	msg.Upload = upload
 	return msg, nil
+}
+
+// accepts looks at a message that is complete.
+func (s *session) accepts(u *storage.Upload) error {
+	if u.Size() == 0 {
+		return errNoOctets
+	}
+	for _, x := range s.srv.tables.extensions {
+		if x.onUpload != nil && s.has(x) {
+			if err := x.onUpload(s, u); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var errNoOctets = no(imap.ResponseCodeCannot, "a message of no octets")
+
+// A messageLiteral is a message, or a piece of one, that comes with the command.
+type messageLiteral struct{ *wire.Literal }
+
+func (l messageLiteral) announced() int64 { return l.Size }
+
+func (l messageLiteral) copyTo(_ *session, u *storage.Upload, _ func(int64) error) error {
+	return receive(u, l.Literal)
 }
 
 // copyBuffers are for the way from the connection into storage.

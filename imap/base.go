@@ -26,8 +26,7 @@ var extBase = extension{
 // enableRev2: names and quoted strings are UTF-8 from here on (RFC 9051 §5.1).
 func enableRev2(s *session) {
 	s.isRev2 = true
-	s.d.SetUTF8(true)
-	s.w.SetUTF8(true)
+	s.enableUTF8()
 }
 
 var baseStatusItems = []statusItem{

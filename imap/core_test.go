@@ -54,11 +54,17 @@ func (b *logBuffer) String() string {
 // newTestBox starts a server. change may change its options.
 func newTestBox(t testing.TB, change func(*Options)) *testBox {
 	t.Helper()
+	return newSizedBox(t, 1<<20, change)
+}
+
+// newSizedBox is newTestBox with another limit of a message's size.
+func newSizedBox(t testing.TB, maxMessage int64, change func(*Options)) *testBox {
+	t.Helper()
 	dir := t.TempDir()
 	must(t, storage.Init(dir))
 	b := &testBox{t: t, log: new(logBuffer)}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	st, err := storage.Open(dir, storage.Options{NoSync: true, Version: "test", MaxMessage: 1 << 20, Log: log})
+	st, err := storage.Open(dir, storage.Options{NoSync: true, Version: "test", MaxMessage: maxMessage, Log: log})
 	must(t, err)
 	b.st = st
 	credential, err := testCredential()

@@ -25,8 +25,12 @@ type extension struct {
 	needs []*extension
 	// appendsMany: APPEND takes more than one message.
 	appendsMany bool
+	// onUpload may refuse a message that came, before it is in any mailbox.
+	onUpload func(s *session, u *storage.Upload) error
 	// onSelect writes untagged data of every SELECT and EXAMINE.
 	onSelect func(s *session)
+	// onSync tells of what else may have changed in the selected mailbox.
+	onSync func(s *session)
 	// progress gives the response code that tells how far the command is.
 	progress func(s *session, done, goal int) string
 	// onCreate gives the response code of a successful CREATE.
@@ -44,6 +48,7 @@ type extension struct {
 	statusItems    []statusItem
 	selectParams   []selectParam
 	listOptions    []listOption
+	appendData     []appendDatum
 
 	bit extSet // its place in the list
 }
@@ -129,6 +134,10 @@ func protocol() []*extension {
 		&extUnauthenticate,
 		&extPreview,
 		&extMultiAppend,
+		&extCatenate,
+		&extURLPartial,
+		&extURLAuth,
+		&extUTF8Accept,
 		&extReplace,
 		&extMultiSearch,
 		&extI18NLevel,
@@ -160,6 +169,7 @@ type tables struct {
 	selectParams   map[string]entry[selectParam]
 	listSelections map[string]entry[listOption]
 	listReturns    map[string]entry[listOption]
+	appendData     map[string]entry[appendDatum]
 	enable         map[string]*extension
 }
 
@@ -193,6 +203,7 @@ func newTables(off []string) (t *tables, unknown []string) {
 		fill(&t.threadings, x, x.threadings, func(v threading) string { return v.name })
 		fill(&t.statusItems, x, x.statusItems, func(v statusItem) string { return v.name })
 		fill(&t.selectParams, x, x.selectParams, func(v selectParam) string { return v.name })
+		fill(&t.appendData, x, x.appendData, func(v appendDatum) string { return v.name })
 		for _, v := range x.listOptions {
 			if v.where&listSelection != 0 {
 				fill(&t.listSelections, x, []listOption{v}, func(v listOption) string { return v.name })

@@ -73,11 +73,11 @@ func writeInternalDate(f *fetcher) {
 func writeEnvelope(f *fetcher) { f.w.Bytes(f.m.rec.Envelope()) }
 
 func writeStructure(f *fetcher) {
-	f.w.Append(func(b []byte) []byte { return f.m.rec.AppendBodyStructure(b, true, f.rev2) })
+	f.w.Append(func(b []byte) []byte { return f.m.rec.AppendBodyStructure(b, true, f.s.utf8) })
 }
 
 func writeBody(f *fetcher) {
-	f.w.Append(func(b []byte) []byte { return f.m.rec.AppendBodyStructure(b, false, f.rev2) })
+	f.w.Append(func(b []byte) []byte { return f.m.rec.AppendBodyStructure(b, false, f.s.utf8) })
 }
 
 const secondsPerDay = 24 * 60 * 60

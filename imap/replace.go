@@ -28,7 +28,7 @@ func parseReplace(d *wire.Decoder, r *request) runner {
 	c.set = oneNumber(d, r.uid)
 	d.SP()
 	c.dest = d.Mailbox()
-	c.message.parse(d)
+	c.message.parse(d, r.s)
 	return c
 }
 
@@ -65,7 +65,7 @@ func (c *replaceCmd) run(s *session, r *request) (reply, error) {
 		return reply{}, tryCreate(c.dest, err)
 	}
 	// No word of quota before: what the old message frees counts.
-	msg, err := c.message.receive(s)
+	msg, err := c.message.receive(s, func(int64) error { return nil })
 	if err == nil {
 		if s.d.End(); s.d.Err() != nil {
 			msg.Upload.Abort()

@@ -54,7 +54,7 @@ func TestScript(t *testing.T) {
 // the store must be sound, and the log without internal errors.
 //
 // Options of transcripts: literal-minus, tls, max-message N, off EXTENSION, quota N, quota_messages N, quota_mailboxes N,
-// read-timeout DURATION, idle-timeout DURATION.
+// url-submitters LOGIN, read-timeout DURATION, idle-timeout DURATION.
 func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	dir := t.TempDir()
 	log := new(scriptLog)
@@ -152,6 +152,8 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 			so.Fixed = map[string]string{}
 		}
 		so.Fixed[name] = value
+	case "url-submitters":
+		so.Fixed = map[string]string{storage.SettingURLSubmitters: value}
 	case "idle-timeout":
 		o.IdleTimeout, err = time.ParseDuration(value)
 	default:

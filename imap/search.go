@@ -59,6 +59,9 @@ func (c *searchCmd) parseSearch(d *wire.Decoder, r *request) {
 func (p *searchParser) program(d *wire.Decoder) (criterion, error) {
 	var failed error
 	if d.TryWord("CHARSET") {
+		if p.r.s.utf8Header {
+			d.FailErr(bad("no CHARSET after ENABLE: all is UTF-8"))
+		}
 		d.SP()
 		p.decode, failed = charsetDecoder(d.Astring())
 		d.SP()

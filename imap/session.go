@@ -36,6 +36,10 @@ type session struct {
 	uidOnly  bool // UIDFETCH instead of FETCH, no sequence numbers in either direction
 	resyncs  bool // it goes on from the last MODSEQ when it comes back
 
+	// What it takes: UTF-8 in quoted strings and names, and message/global.
+	utf8       bool
+	utf8Header bool // header fields too: it may store such, and names no charset in SEARCH
+
 	sel *selection // nil: nothing selected
 
 	idle *request // the IDLE that runs, or nil
@@ -62,6 +66,7 @@ type selection struct {
 	keywords int
 	// gaveModSeqs: the client was given MODSEQs since its last tagged response.
 	gaveModSeqs bool
+	urlKeys     uint64 // how often the key for URLs into the mailbox had changed when the client was told
 	stop        func() // ends the watch
 }
 
@@ -78,6 +83,13 @@ func (s *session) state() state {
 // rev2 reports whether the client enabled IMAP4rev2: no \Recent, ESEARCH
 // instead of SEARCH, UTF-8 names.
 func (s *session) rev2() bool { return s.isRev2 }
+
+// enableUTF8: names and quoted strings are UTF-8 from here on.
+func (s *session) enableUTF8() {
+	s.utf8 = true
+	s.d.SetUTF8(true)
+	s.w.SetUTF8(true)
+}
 
 // has reports whether x is there for this session.
 func (s *session) has(x *extension) bool { return s.off&x.bit == 0 }

@@ -99,6 +99,11 @@ func (s *session) sync(withhold, withUID bool) error {
 	}
 	v.Advance(box.HighestModSeq, expunged)
 	sel.box, sel.skip = box, sel.skip[:0]
+	for _, x := range s.srv.tables.extensions {
+		if x.onSync != nil && s.has(x) {
+			x.onSync(s)
+		}
+	}
 	return s.w.Err()
 }
 

@@ -55,6 +55,8 @@ type Account struct {
 	index  searchIndex
 	rules  knownPolicy
 
+	urlKeys urlKeyChanges
+
 	compacted  compactState
 	compacting sync.Mutex // held by who compacts
 }

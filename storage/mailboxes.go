@@ -238,6 +238,9 @@ func (a *Account) DeleteMailbox(name string) (err error) {
 		if err := w.bucket(bucketMailboxes).Delete(m.ID[:]); err != nil {
 			return fatal(err)
 		}
+		if err := w.dropURLKey(m.ID); err != nil {
+			return err
+		}
 		w.used = w.used.plus(Usage{Octets: -m.Octets, Messages: -int64(m.Messages), Mailboxes: -1})
 		w.kept = w.kept.plus(KeptCount{Octets: m.Octets, Messages: int64(m.Messages)})
 		w.boxes[m.ID].deleted = true

@@ -74,6 +74,8 @@ package storage
 //	records    BlobID/16 u64    -> block of records (records.go)
 //	           BlobID/16 u64, BlobID%16 u8 -> a large record
 //	threads    mail.Hash        -> ThreadID u64, also for ids only referenced
+//	urlkeys    MailboxID        -> 32 random bytes: the account's key for URLs into the
+//	                               mailbox (urlkeys.go); made when first needed
 const formatVersion = 1
 
 var (
@@ -94,6 +96,7 @@ var (
 	bucketEmails    = []byte("emails")
 	bucketRecords   = []byte("records")
 	bucketThreads   = []byte("threads")
+	bucketURLKeys   = []byte("urlkeys")
 )
 
 // Kinds of entries in the change log.
