@@ -16,6 +16,11 @@ var clients = []struct {
 	{"perl", []string{"perl"}, clientPerl},
 	{"go-imap", nil, clientGoIMAP},
 	{"imapflow", []string{"node", "npm"}, clientImapflow},
+	{"imapflow-features", []string{"node", "npm"}, clientImapflowFeatures},
+	{"neomutt-qresync", []string{"neomutt", "script"}, clientNeomuttCache},
+	{"doveadm", []string{"doveadm"}, clientDoveadm},
+	{"imap_tools", []string{debianPython}, clientImapTools},
+	{"php", []string{"php"}, clientPHP},
 	{"getmail", []string{"getmail"}, clientGetmail},
 	{"fetchmail", []string{"fetchmail"}, clientFetchmail},
 }
