@@ -20,6 +20,7 @@ var clients = []struct {
 	{"neomutt-qresync", []string{"neomutt", "script"}, clientNeomuttCache},
 	{"doveadm", []string{"doveadm"}, clientDoveadm},
 	{"imap_tools", []string{debianPython}, clientImapTools},
+	{"partial-flush", []string{"python3"}, clientPartialFlush},
 	{"php", []string{"php"}, clientPHP},
 	{"getmail", []string{"getmail"}, clientGetmail},
 	{"fetchmail", []string{"fetchmail"}, clientFetchmail},

@@ -20,3 +20,6 @@ func clientPHP(t *testing.T, l login) {
 	}
 	script(t, l, "php", "php_session.php")
 }
+
+// clientPartialFlush: testdata/partial_flush.py, with the real zlib.
+func clientPartialFlush(t *testing.T, l login) { script(t, l, "python3", "partial_flush.py") }
