@@ -84,11 +84,11 @@ const maxAppends = 1000
 
 func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 	// All that can be refused is refused before the client sends the message.
-	box, err := s.account.MailboxByName(c.dest)
+	box, err := s.mailbox(c.dest, storage.RightInsert)
 	if err != nil {
 		return reply{}, tryCreate(c.dest, err)
 	}
-	msgs, err := c.receive(s)
+	msgs, err := c.receive(s, &box)
 	if err == nil {
 		s.d.End()
 		err = s.d.Err()
@@ -99,7 +99,7 @@ func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 		}
 		return reply{}, err
 	}
-	res, err := s.account.Append(box.ID, msgs)
+	res, err := box.account.Append(box.ID, msgs)
 	if err != nil {
 		return reply{}, tryCreate(c.dest, err)
 	}
@@ -108,7 +108,7 @@ func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 
 // receive takes the messages of the command, which may be one. All of them are
 // to be aborted if there is an error.
-func (c *appendCmd) receive(s *session) (msgs []storage.NewMessage, err error) {
+func (c *appendCmd) receive(s *session, dest *place) (msgs []storage.NewMessage, err error) {
 	octets := int64(0)
 	for m := c.first; ; m = (appendMessage{}) {
 		if len(msgs) > 0 {
@@ -119,7 +119,7 @@ func (c *appendCmd) receive(s *session) (msgs []storage.NewMessage, err error) {
 		if len(msgs) == maxAppends {
 			return msgs, no(imap.ResponseCodeLimit, "more than %d messages", maxAppends)
 		}
-		msg, err := m.receive(s, func(n int64) error { return s.account.MayAppend(octets + n) })
+		msg, err := m.receive(s, dest, func(n int64) error { return dest.account.MayAppend(octets + n) })
 		if err != nil {
 			return msgs, err
 		}
@@ -142,13 +142,13 @@ func (s *session) appendsMany() bool {
 }
 
 // receive takes the message into the storage.
-func (m *appendMessage) receive(s *session, room func(octets int64) error) (storage.NewMessage, error) {
-	msg := storage.NewMessage{Flags: m.flags, Date: m.date}
+func (m *appendMessage) receive(s *session, dest *place, room func(octets int64) error) (storage.NewMessage, error) {
+	msg := storage.NewMessage{Flags: dest.rights.Flags(m.flags), Date: m.date} // RFC 4314 §4
 	size := m.data.announced()
 	if size == 0 { // RFC 3502: this cancels all of it
 		return msg, errNoOctets
 	}
-	upload, err := s.account.NewUpload(size)
+	upload, err := dest.account.NewUpload(size)
 	if err != nil {
 		return msg, err
 	}

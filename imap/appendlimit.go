@@ -4,7 +4,6 @@ import (
 	"strconv"
 
 	"nestbox/imap/wire"
-	"nestbox/storage"
 )
 
 // extAppendLimit: how big a message may be, the same for all mailboxes (RFC 7889).
@@ -14,7 +13,7 @@ var extAppendLimit = extension{
 	caps: []capability{{name: "APPENDLIMIT", text: func(s *session) string {
 		return "APPENDLIMIT=" + strconv.FormatInt(s.appendLimit(), 10)
 	}}},
-	statusItems: []statusItem{{name: "APPENDLIMIT", write: func(s *session, _ *storage.Mailbox, w *wire.Encoder) error {
+	statusItems: []statusItem{{name: "APPENDLIMIT", write: func(s *session, _ *place, w *wire.Encoder) error {
 		w.Number64(s.appendLimit())
 		return nil
 	}}},

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"nestbox/imap/wire"
-	"nestbox/storage"
 )
 
 // extBase is IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051). Both are served at
@@ -30,28 +29,28 @@ func enableRev2(s *session) {
 }
 
 var baseStatusItems = []statusItem{
-	{name: "MESSAGES", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "MESSAGES", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Number(box.Messages)
 		return nil
 	}},
-	{name: "RECENT", write: func(s *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "RECENT", write: func(s *session, box *place, w *wire.Encoder) error {
 		n, err := s.recentIn(box)
 		w.Number(n)
 		return err
 	}},
-	{name: "UIDNEXT", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "UIDNEXT", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Number(uint32(box.UIDNext))
 		return nil
 	}},
-	{name: "UIDVALIDITY", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "UIDVALIDITY", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Number(box.UIDValidity)
 		return nil
 	}},
-	{name: "UNSEEN", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	{name: "UNSEEN", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Number(box.Unseen)
 		return nil
 	}},
-	{name: "DELETED", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error { // RFC 9051 §6.3.11
+	{name: "DELETED", write: func(_ *session, box *place, w *wire.Encoder) error { // RFC 9051 §6.3.11
 		w.Number(box.Deleted)
 		return nil
 	}},
@@ -60,7 +59,7 @@ var baseStatusItems = []statusItem{
 // extStatusSize: STATUS (SIZE), also part of IMAP4rev2.
 var extStatusSize = extension{
 	name: "STATUS=SIZE", rfc: "RFC 8438", caps: []capability{{name: "STATUS=SIZE"}},
-	statusItems: []statusItem{{name: "SIZE", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	statusItems: []statusItem{{name: "SIZE", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Number64(box.Octets)
 		return nil
 	}}},

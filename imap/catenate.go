@@ -117,5 +117,5 @@ func (s *session) openURL(url string) (*urlContent, error) {
 	case u.hasPartial && !s.has(&extURLPartial):
 		return nil, noURL("URL-PARTIAL is switched off")
 	}
-	return u.open(s.account)
+	return u.open(func(name string) (place, error) { return s.mailbox(name, storage.RightRead) })
 }

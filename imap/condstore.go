@@ -31,7 +31,7 @@ var extCondStore = extension{
 	statusItems: []statusItem{{
 		name:  "HIGHESTMODSEQ",
 		parse: func(r *request) { r.before = append(r.before, startModSeqs) },
-		write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+		write: func(_ *session, box *place, w *wire.Encoder) error {
 			w.Uint64(uint64(box.HighestModSeq))
 			return nil
 		},
@@ -118,7 +118,7 @@ type touched struct {
 // touched reads the log. What happens while it does, sync tells.
 func (s *session) touched(since storage.ModSeq) (*touched, error) {
 	space, from := s.sel.box.Space, since
-	box, err := s.account.Mailbox(s.sel.box.ID)
+	box, err := s.sel.account.Mailbox(s.sel.box.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (s *session) touched(since storage.ModSeq) (*touched, error) {
 		if err := s.progress(); err != nil {
 			return nil, err
 		}
-		touches, from, err = s.account.Touched(space, from, upTo, touches[:0])
+		touches, from, err = s.sel.account.Touched(space, from, upTo, touches[:0])
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (s *session) touched(since storage.ModSeq) (*touched, error) {
 		}
 	}
 	// Looked at last: what was forgotten meanwhile counts.
-	if box, err = s.account.Mailbox(s.sel.box.ID); err != nil {
+	if box, err = s.sel.account.Mailbox(s.sel.box.ID); err != nil {
 		return nil, err
 	}
 	t.changed, t.gone, t.complete = t.changed.Union(nil), t.gone.Union(nil), since >= box.Floor

@@ -40,7 +40,7 @@ func parseCopy(d *wire.Decoder, r *request) runner {
 
 func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	if c.move {
-		if err := s.writable(); err != nil {
+		if err := s.mayRemove(); err != nil {
 			return reply{}, err
 		}
 	}
@@ -48,7 +48,7 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	dest, err := s.account.MailboxByName(c.dest)
+	dest, err := s.mailbox(c.dest, storage.RightInsert)
 	if err != nil {
 		return reply{}, tryCreate(c.dest, err)
 	}
@@ -61,7 +61,7 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	if len(uids) == 0 {
 		return reply{text: "no messages"}, nil
 	}
-	res, err := s.account.Copy(s.sel.box.ID, uids, dest.ID, c.move)
+	res, err := s.copyTo(&dest, uids, c.move)
 	if err != nil {
 		return reply{}, c.destGone(s, err)
 	}
@@ -77,9 +77,26 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	return reply{}, nil
 }
 
+// mayRemove refuses a MOVE or REPLACE out of a mailbox by who may not expunge
+// there.
+func (s *session) mayRemove() error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	return s.may(storage.RightDeleteMail | storage.RightExpunge)
+}
+
+// copyTo copies or moves messages of the selected mailbox.
+func (s *session) copyTo(dest *place, uids []imap.UID, move bool) (storage.CopyResult, error) {
+	if dest.account != s.sel.account {
+		return dest.account.CopyFrom(s.sel.account, s.sel.box.ID, uids, dest.ID, move, dest.rights, s.progress)
+	}
+	return s.sel.account.CopyWith(s.sel.box.ID, uids, dest.ID, move, dest.rights)
+}
+
 // destGone tells a destination that vanished meanwhile from a source that did.
 func (c *copyCmd) destGone(s *session, err error) error {
-	if _, err := s.account.Mailbox(s.sel.box.ID); err != nil {
+	if _, err := s.sel.account.Mailbox(s.sel.box.ID); err != nil {
 		return err
 	}
 	return tryCreate(c.dest, err)
@@ -91,7 +108,7 @@ func (s *session) allThere(ranges view.Ranges) error {
 	b := s.batch()
 	cur := s.sel.view.Cursor(ranges)
 	for uids := cur.Next(b.uids[:0]); len(uids) > 0; uids = cur.Next(b.uids[:0]) {
-		rows, err := s.account.Rows(s.sel.box.Space, uids, b.rows[:0])
+		rows, err := s.sel.account.Rows(s.sel.box.Space, uids, b.rows[:0])
 		if err != nil {
 			return err
 		}

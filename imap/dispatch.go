@@ -72,7 +72,10 @@ func (s *session) command() (err error) {
 		f(s)
 	}
 	s.tag = r.tag
-	rep, err := runner.run(s, r)
+	rep, err := reply{}, s.recheck(r)
+	if err == nil {
+		rep, err = runner.run(s, r)
+	}
 	if derr := s.d.Err(); derr != nil && !isReply(err) {
 		// A command with a big literal reads the rest of its arguments as
 		// it runs.

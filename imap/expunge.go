@@ -4,6 +4,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"nestbox/imap/wire"
+	"nestbox/storage"
 )
 
 // EXPUNGE, RFC 9051 §6.4.3, and UID EXPUNGE, §6.4.9 (RFC 4315 §2.1). What is
@@ -32,8 +33,11 @@ func (c *expungeCmd) run(s *session, r *request) (reply, error) {
 	if err := s.writable(); err != nil {
 		return reply{}, err
 	}
+	if err := s.may(storage.RightExpunge); err != nil {
+		return reply{}, err
+	}
 	if !r.uid {
-		_, err := s.account.Expunge(s.sel.box.ID, nil)
+		_, err := s.sel.account.Expunge(s.sel.box.ID, nil)
 		return reply{}, err
 	}
 	ranges, err := s.resolve(c.set)
@@ -44,7 +48,7 @@ func (c *expungeCmd) run(s *session, r *request) (reply, error) {
 	if len(uids) == 0 {
 		return reply{}, nil
 	}
-	_, err = s.account.Expunge(s.sel.box.ID, uids)
+	_, err = s.sel.account.Expunge(s.sel.box.ID, uids)
 	return reply{}, err
 }
 

@@ -33,6 +33,13 @@ type extension struct {
 	onSync func(s *session)
 	// progress gives the response code that tells how far the command is.
 	progress func(s *session, done, goal int) string
+	// home finds the home of names that are not the login's own; its account is
+	// nil when it has none for the name.
+	home func(s *session, name string) (h home, local string, err error)
+	// homes are those in which names that match a pattern may be.
+	homes func(s *session, patterns []pattern) ([]home, error)
+	// namespaces are what NAMESPACE tells of other users' and of shared mailboxes.
+	namespaces func(s *session) (others, shared string)
 	// onCreate gives the response code of a successful CREATE.
 	onCreate func(box *storage.Mailbox) string
 
@@ -75,7 +82,7 @@ type statusItem struct {
 	// parse, if any, is called when a command asks for the item.
 	parse func(r *request)
 	// write writes the value; the name and the SP are written already.
-	write func(s *session, box *storage.Mailbox, w *wire.Encoder) error
+	write func(s *session, box *place, w *wire.Encoder) error
 }
 
 // A selectParam is a parameter of SELECT and EXAMINE, "(CONDSTORE)".
@@ -89,7 +96,7 @@ type listOption struct {
 	name   string
 	where  listWhere
 	parse  func(d *wire.Decoder, r *request, c *listCmd)
-	follow func(s *session, c *listCmd, box *storage.Mailbox) error // data after the LIST line of box
+	follow func(s *session, c *listCmd, box *place) error // data after the LIST line of box
 }
 
 // listWhere says in which of the two lists of LIST an option may stand.
@@ -149,6 +156,9 @@ func protocol() []*extension {
 		&extESort,
 		&extThread,
 		&extQuota,
+		&extShared,
+		&extACL,
+		&extListMyRights,
 	}
 }
 

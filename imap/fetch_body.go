@@ -268,7 +268,7 @@ func (f *fetcher) checkHeader() error {
 		return nil
 	}
 	readable := false
-	err := f.s.account.Records([]storage.BlobID{f.m.row.Blob}, func(_ int, rec mail.Record) bool {
+	err := f.s.sel.account.Records([]storage.BlobID{f.m.row.Blob}, func(_ int, rec mail.Record) bool {
 		readable = len(rec) > 0 && rec.HeaderSize() == 0
 		return false
 	})
@@ -328,7 +328,7 @@ func (f *fetcher) open() (*storage.Blob, error) {
 	if f.m.blob != nil {
 		return f.m.blob, nil
 	}
-	blob, err := f.s.account.OpenBlob(f.m.row.Blob)
+	blob, err := f.s.sel.account.OpenBlob(f.m.row.Blob)
 	if err != nil {
 		return nil, fmt.Errorf("message %d: %w", f.m.seq, err)
 	}

@@ -58,7 +58,7 @@ const keepScratch = 512 << 10
 func newFetcher(s *session, c *fetchCmd) *fetcher {
 	f := fetchers.Get().(*fetcher)
 	*f = fetcher{
-		c: c, s: s, w: s.w, box: s.sel.box, rev2: s.rev2(), peek: !c.seen || s.sel.readOnly,
+		c: c, s: s, w: s.w, box: s.sel.box, rev2: s.rev2(), peek: !c.seen || s.sel.readOnly || s.sel.rights&storage.RightSeen == 0,
 		scratch: f.scratch, unseen: f.unseen, blobs: f.blobs, records: f.records, held: f.held, marked: f.marked[:0],
 	}
 	return f
@@ -101,7 +101,7 @@ func (f *fetcher) batch(b *batch, uids []imap.UID) error {
 		}
 		return nil
 	}
-	rows, err := f.s.account.Rows(f.s.sel.box.Space, uids, b.rows[:0])
+	rows, err := f.s.sel.account.Rows(f.s.sel.box.Space, uids, b.rows[:0])
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (f *fetcher) nameFlags(rows []storage.Row) error {
 	if bits.Len64(uint64(all)) <= 64-storage.MaxKeywords+len(f.box.Keywords) {
 		return nil
 	}
-	box, err := f.s.account.Mailbox(f.box.ID)
+	box, err := f.s.sel.account.Mailbox(f.box.ID)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (f *fetcher) markSeen(rows []storage.Row) error {
 	if len(f.unseen) == 0 {
 		return nil
 	}
-	res, err := f.s.account.StoreFlags(f.box.ID, storage.StoreRequest{
+	res, err := f.s.sel.account.StoreFlags(f.box.ID, storage.StoreRequest{
 		UIDs: f.unseen, Mode: storage.StoreAdd, Flags: []imap.Flag{imap.FlagSeen},
 	})
 	switch {
@@ -217,7 +217,7 @@ func (f *fetcher) read(rows []storage.Row) error {
 			}
 		}
 	case needRecord:
-		err = f.s.account.Records(f.blobs, func(i int, rec mail.Record) bool {
+		err = f.s.sel.account.Records(f.blobs, func(i int, rec mail.Record) bool {
 			f.m.rec = rec
 			return f.respond(&rows[i])
 		})
@@ -246,7 +246,7 @@ func (f *fetcher) read(rows []storage.Row) error {
 func (f *fetcher) holdRecords(rows []storage.Row) error {
 	f.held = f.held[:0]
 	f.records = slices.Grow(f.records[:0], len(rows))[:len(rows)]
-	return f.s.account.Records(f.blobs, func(i int, rec mail.Record) bool {
+	return f.s.sel.account.Records(f.blobs, func(i int, rec mail.Record) bool {
 		start := len(f.held)
 		f.held = append(f.held, rec...)
 		f.records[i] = mail.Record(f.held[start:len(f.held):len(f.held)])
@@ -262,7 +262,7 @@ func (f *fetcher) hold(i int) {
 }
 
 func (f *fetcher) readHeaders(rows []storage.Row) error {
-	return f.s.account.Headers(f.blobs, func(i int, header []byte) bool {
+	return f.s.sel.account.Headers(f.blobs, func(i int, header []byte) bool {
 		f.hold(i)
 		f.m.header = header
 		return f.respond(&rows[i])
@@ -270,7 +270,7 @@ func (f *fetcher) readHeaders(rows []storage.Row) error {
 }
 
 func (f *fetcher) readBodies(rows []storage.Row) error {
-	return f.s.account.Bodies(f.blobs, func(i int, body []byte) bool {
+	return f.s.sel.account.Bodies(f.blobs, func(i int, body []byte) bool {
 		f.hold(i)
 		f.m.body = nil
 		if int64(len(body)) == rows[i].Size {

@@ -28,7 +28,7 @@ type listCmd struct {
 
 	withSubscribed bool // return \Subscribed
 	status         []statusItem
-	follows        []func(s *session, c *listCmd, box *storage.Mailbox) error
+	follows        []func(s *session, c *listCmd, box *place) error
 }
 
 func parseList(d *wire.Decoder, r *request) runner {
@@ -90,11 +90,11 @@ func (c *listCmd) run(s *session, _ *request) (reply, error) {
 		s.w.Raw(`* LIST (\Noselect) "` + separator + `" ""`).CRLF()
 		return reply{}, nil
 	}
-	tree, err := s.readTree()
+	patterns := c.canonical()
+	tree, err := s.readTree(patterns)
 	if err != nil {
 		return reply{}, err
 	}
-	patterns := c.canonical()
 	for _, n := range tree.names {
 		if !matches(patterns, n) {
 			continue
@@ -175,7 +175,7 @@ func (c *listCmd) write(s *session, n *listName, info bool) error {
 	if n.box == nil {
 		return nil
 	}
-	if len(c.status) > 0 {
+	if len(c.status) > 0 && n.box.rights&storage.RightRead != 0 { // RFC 5819 §2: else no STATUS
 		if err := s.writeStatus(n.box, c.status); err != nil {
 			return err
 		}

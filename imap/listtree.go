@@ -12,7 +12,7 @@ import (
 // level above one of them, or of several of these.
 type listName struct {
 	name       string
-	box        *storage.Mailbox // nil: no mailbox of that name
+	box        *place // nil: no mailbox of that name
 	subscribed bool
 	overBox    bool // a level above a mailbox
 	overSub    bool // a level above a subscribed name
@@ -22,9 +22,10 @@ type listName struct {
 // which follow it without a gap.
 type listTree struct{ names []*listName }
 
-// readTree reads the names of the account.
-func (s *session) readTree() (*listTree, error) {
-	boxes, err := s.account.Mailboxes()
+// readTree reads the names that are the login's own, and those of others that
+// it may look up, as far as patterns may match them.
+func (s *session) readTree(patterns []pattern) (*listTree, error) {
+	boxes, err := s.places(patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +36,42 @@ func (s *session) readTree() (*listTree, error) {
 	return newTree(boxes, subs), nil
 }
 
-func newTree(boxes []storage.Mailbox, subs []string) *listTree {
+// places are the mailboxes that the session may look up: all its own, and of
+// others those that patterns may match.
+func (s *session) places(patterns []pattern) ([]place, error) {
+	homes := []home{s.own()}
+	for _, x := range s.srv.tables.extensions {
+		if x.homes == nil || !s.has(x) {
+			continue
+		}
+		more, err := x.homes(s, patterns)
+		if err != nil {
+			return nil, err
+		}
+		homes = append(homes, more...)
+	}
+	var all []place
+	names := map[string]bool{}
+	for i := range homes {
+		boxes, err := homes[i].account.Mailboxes()
+		switch {
+		case err != nil && homes[i].who == nil:
+			return nil, err
+		case err != nil: // another's trouble doesn't hide what is there
+			s.log.Warn("imap_shared_unavailable", "owner", string(homes[i].account.ID()), "error", err)
+			continue
+		}
+		for _, box := range boxes {
+			if p := homes[i].at(box); p.rights&storage.RightLookup != 0 && !names[p.Name] {
+				names[p.Name] = len(homes) > 1
+				all = append(all, p)
+			}
+		}
+	}
+	return all, nil
+}
+
+func newTree(boxes []place, subs []string) *listTree {
 	byName := make(map[string]*listName, len(boxes))
 	get := func(name string) *listName {
 		n := byName[name]

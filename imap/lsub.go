@@ -22,7 +22,7 @@ func (c *lsubCmd) run(s *session, _ *request) (reply, error) {
 	if !ok || c.pattern == "" {
 		return reply{}, nil
 	}
-	tree, err := s.readTree()
+	tree, err := s.readTree([]pattern{p})
 	if err != nil {
 		return reply{}, err
 	}

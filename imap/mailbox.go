@@ -68,15 +68,23 @@ func (c *createCmd) run(s *session, _ *request) (reply, error) {
 	}
 	// A separator at the end only declares an intent (RFC 9051 §6.3.4).
 	name := strings.TrimSuffix(c.name, separator)
-	box, err := s.account.CreateMailbox(name, uses...)
+	h, local, err := s.mayCreate(name)
 	if err != nil {
 		return reply{}, err
 	}
+	if h.who != nil && len(uses) > 0 {
+		return reply{}, no(codeUseAttr, "only an account's owner gives its mailboxes a use")
+	}
+	made, err := h.account.CreateMailbox(local, uses...)
+	if err != nil {
+		return reply{}, err
+	}
+	box := h.at(made)
 	s.log.Debug("imap_mailbox_created", "mailbox", box.ID.String())
 	s.tellNormalized(name, box.Name)
 	for _, x := range s.srv.tables.extensions {
 		if x.onCreate != nil && s.has(x) {
-			return reply{code: x.onCreate(&box)}, nil
+			return reply{code: x.onCreate(&made)}, nil
 		}
 	}
 	return reply{}, nil
@@ -114,13 +122,35 @@ func parseRename(d *wire.Decoder, _ *request) runner {
 
 func (c *renameCmd) run(s *session, _ *request) (reply, error) {
 	to := strings.TrimSuffix(c.to, separator)
-	if err := s.account.RenameMailbox(c.from, to); err != nil {
+	h, from, err := s.mayRename(c.from)
+	if err != nil {
 		return reply{}, err
 	}
-	if name, err := storage.MailboxName(to); err == nil {
-		s.tellNormalized(to, name)
+	there, local, err := s.mayCreate(to)
+	if err != nil {
+		return reply{}, err
+	}
+	if there.account != h.account {
+		return reply{}, no(imap.ResponseCodeCannot, "a mailbox can't go to another account: make one there, and move the messages")
+	}
+	if err := h.account.RenameMailbox(from, local); err != nil {
+		return reply{}, err
+	}
+	if name, err := storage.MailboxName(local); err == nil {
+		s.tellNormalized(to, h.prefix+name)
 	}
 	return reply{}, nil
+}
+
+// mayRename finds the mailbox that is to be renamed. A name that is only a
+// level above others can be renamed by the account's owner.
+func (s *session) mayRename(name string) (home, string, error) {
+	h, local, err := s.home(name)
+	if err != nil || h.who == nil {
+		return h, local, err
+	}
+	_, err = s.mailbox(name, storage.RightDelete)
+	return h, local, err
 }
 
 // namedCmd is a command with a mailbox name and no more.
@@ -147,11 +177,11 @@ func (c *namedCmd) run(s *session, _ *request) (reply, error) {
 // afterwards; other sessions that have it selected are disconnected when they
 // find out (RFC 2180 §3.3).
 func runDelete(s *session, name string) error {
-	box, err := s.account.MailboxByName(name)
+	box, err := s.mailbox(name, storage.RightDelete)
 	if err != nil {
 		return err
 	}
-	if err := s.account.DeleteMailbox(name); err != nil {
+	if err := box.account.DeleteMailbox(strings.TrimPrefix(box.Name, box.prefix)); err != nil {
 		return err
 	}
 	s.log.Debug("imap_mailbox_deleted", "mailbox", box.ID.String())
@@ -163,7 +193,19 @@ func runDelete(s *session, name string) error {
 }
 
 func runSubscribe(s *session, name string) error {
-	return s.account.Subscribe(strings.TrimSuffix(name, separator), true)
+	name = strings.TrimSuffix(name, separator)
+	h, _, err := s.home(name)
+	if err != nil {
+		return err
+	}
+	if h.who == nil {
+		return s.account.Subscribe(name, true)
+	}
+	p, err := s.mailbox(name, storage.RightLookup)
+	if err != nil {
+		return err
+	}
+	return s.account.SubscribeShared(p.Name, true)
 }
 
 func runUnsubscribe(s *session, name string) error {

@@ -27,6 +27,7 @@ type multiSearchCmd struct {
 
 // A searchSource says which mailboxes are searched (RFC 5465 §6, RFC 7377 §2.2).
 type searchSource struct {
+	own   bool                   // of the login's own
 	match func(name string) bool // of a mailbox
 	names []string               // or by name
 }
@@ -64,9 +65,9 @@ func (c *multiSearchCmd) source(d *wire.Decoder) {
 	case "SELECTED":
 		c.selected = true
 	case "INBOXES":
-		c.sources = append(c.sources, searchSource{names: []string{"INBOX"}})
+		c.sources = append(c.sources, searchSource{own: true, names: []string{"INBOX"}})
 	case "PERSONAL":
-		c.sources = append(c.sources, searchSource{match: func(string) bool { return true }})
+		c.sources = append(c.sources, searchSource{own: true, match: func(string) bool { return true }})
 	case "SUBSCRIBED":
 		c.sources = append(c.sources, searchSource{})
 	case "MAILBOXES":
@@ -115,14 +116,14 @@ func (c *multiSearchCmd) run(s *session, r *request) (reply, error) {
 	if c.charset != nil {
 		return reply{}, c.charset
 	}
-	ids, err := c.mailboxes(s)
+	boxes, err := c.mailboxes(s)
 	if err != nil {
 		return reply{}, err
 	}
 	uid := *r
 	uid.uid = true // RFC 7377 §2.1
-	for _, id := range ids {
-		if err := c.searchIn(s, &uid, id); err != nil && !errors.Is(err, storage.ErrNoMailbox) {
+	for i := range boxes {
+		if err := c.searchIn(s, &uid, &boxes[i]); err != nil && !errors.Is(err, storage.ErrNoMailbox) {
 			return reply{}, err
 		}
 		if err := s.w.Err(); err != nil {
@@ -132,15 +133,15 @@ func (c *multiSearchCmd) run(s *session, r *request) (reply, error) {
 	return reply{}, nil
 }
 
-// mailboxes are those of the sources, each once.
-func (c *multiSearchCmd) mailboxes(s *session) (ids []storage.MailboxID, err error) {
+// mailboxes are those of the sources that the session may read, each once.
+func (c *multiSearchCmd) mailboxes(s *session) (boxes []place, err error) {
 	if c.selected {
-		ids = append(ids, s.sel.box.ID)
+		boxes = append(boxes, place{Mailbox: s.sel.box, home: s.sel.home, rights: s.sel.rights})
 	}
 	if len(c.sources) == 0 {
-		return ids, nil
+		return boxes, nil
 	}
-	all, err := s.account.Mailboxes()
+	all, err := s.places(c.patterns())
 	if err != nil {
 		return nil, err
 	}
@@ -149,29 +150,44 @@ func (c *multiSearchCmd) mailboxes(s *session) (ids []storage.MailboxID, err err
 		return nil, err
 	}
 	for i := range all {
+		p := &all[i]
+		had := func(q place) bool { return q.ID == p.ID }
 		for _, src := range c.sources {
 			names := src.names
 			if names == nil && src.match == nil {
 				names = subscribed
 			}
-			hit := slices.Contains(names, all[i].Name) || src.match != nil && src.match(all[i].Name)
-			if hit && !slices.Contains(ids, all[i].ID) {
-				ids = append(ids, all[i].ID)
+			hit := slices.Contains(names, p.Name) || src.match != nil && src.match(p.Name)
+			if hit && (!src.own || p.who == nil) && p.rights&storage.RightRead != 0 && !slices.ContainsFunc(boxes, had) {
+				boxes = append(boxes, *p)
 			}
 		}
 	}
-	return ids, nil
+	return boxes, nil
+}
+
+// patterns are what the names of the mailboxes match: nothing of other
+// accounts if only the login's own are searched.
+func (c *multiSearchCmd) patterns() []pattern {
+	for _, src := range c.sources {
+		if !src.own {
+			everything, _ := newPattern("*")
+			return []pattern{everything}
+		}
+	}
+	return nil
 }
 
 // searchIn searches one mailbox as if it were selected.
-func (c *multiSearchCmd) searchIn(s *session, r *request, id storage.MailboxID) error {
-	if old := s.sel; old == nil || old.box.ID != id {
-		box, blocks, err := s.account.Snapshot(id)
+func (c *multiSearchCmd) searchIn(s *session, r *request, p *place) error {
+	if old := s.sel; old == nil || old.box.ID != p.ID {
+		box, blocks, err := p.account.Snapshot(p.ID)
 		if err != nil {
 			return err
 		}
+		box = p.at(box).Mailbox
 		defer func() { s.sel = old }()
-		s.sel = &selection{box: box, view: view.New(box, blocks), readOnly: true, stop: func() {}}
+		s.sel = &selection{home: p.home, rights: p.rights, box: box, view: view.New(box, blocks), readOnly: true, stop: func() {}}
 	}
 	one := c.searchCmd
 	one.program = c.program.clone() // it is bound to the mailbox

@@ -12,7 +12,7 @@ var extObjectID = extension{
 		s.w.Raw("* OK [").Raw(mailboxID(&s.sel.box)).Raw("] mailbox id").CRLF()
 	},
 	onCreate: mailboxID,
-	statusItems: []statusItem{{name: "MAILBOXID", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	statusItems: []statusItem{{name: "MAILBOXID", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Raw("(").Raw(box.ID.String()).Raw(")")
 		return nil
 	}}},

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"nestbox/imap/wire"
-	"nestbox/storage"
 )
 
 // extQuota: what an account holds and may hold (RFC 9208, and RFC 2087 for
@@ -15,7 +14,7 @@ var extQuota = extension{
 		{name: "GETQUOTA", state: loggedIn, parse: parseGetQuota},
 		{name: "GETQUOTAROOT", state: loggedIn, parse: parseGetQuotaRoot},
 	},
-	statusItems: []statusItem{{name: "DELETED-STORAGE", write: func(_ *session, box *storage.Mailbox, w *wire.Encoder) error {
+	statusItems: []statusItem{{name: "DELETED-STORAGE", write: func(_ *session, box *place, w *wire.Encoder) error {
 		w.Number64(box.DeletedOctets)
 		return nil
 	}}},

@@ -13,14 +13,14 @@ import (
 
 // recentFrom is the first UID of the messages below box.UIDNext that are recent
 // for this session: claimed for it, if it may write.
-func (s *session) recentFrom(box *storage.Mailbox, readOnly bool) imap.UID {
+func (s *session) recentFrom(box *storage.Mailbox) imap.UID {
 	if s.rev2() {
 		return box.UIDNext
 	}
-	if readOnly {
-		return s.account.PeekRecent(box)
+	if s.sel.readOnly {
+		return s.sel.account.PeekRecent(box)
 	}
-	return s.account.ClaimRecent(box)
+	return s.sel.account.ClaimRecent(box)
 }
 
 // addRecent makes the messages from first on, of those below next, recent.
@@ -38,11 +38,12 @@ func (s *session) writeRecent() {
 }
 
 // recentIn counts for STATUS how many messages would be recent.
-func (s *session) recentIn(box *storage.Mailbox) (uint32, error) {
-	first := s.account.PeekRecent(box)
+func (s *session) recentIn(p *place) (uint32, error) {
+	box := &p.Mailbox
+	first := p.account.PeekRecent(box)
 	n := uint32(0)
 	for first < box.UIDNext {
-		uids, err := s.account.UIDs(box.Space, first, box.UIDNext-1, s.batch().uids)
+		uids, err := p.account.UIDs(box.Space, first, box.UIDNext-1, s.batch().uids)
 		if err != nil {
 			return 0, err
 		}

@@ -46,7 +46,7 @@ func oneNumber(d *wire.Decoder, uid bool) imap.NumSet {
 }
 
 func (c *replaceCmd) run(s *session, r *request) (reply, error) {
-	if err := s.writable(); err != nil {
+	if err := s.mayRemove(); err != nil {
 		return reply{}, err
 	}
 	ranges, err := s.resolve(c.set)
@@ -60,12 +60,12 @@ func (c *replaceCmd) run(s *session, r *request) (reply, error) {
 	if err := s.allThere(ranges); err != nil {
 		return reply{}, err
 	}
-	dest, err := s.account.MailboxByName(c.dest)
+	dest, err := s.mailbox(c.dest, storage.RightInsert)
 	if err != nil {
 		return reply{}, tryCreate(c.dest, err)
 	}
 	// No word of quota before: what the old message frees counts.
-	msg, err := c.message.receive(s, func(int64) error { return nil })
+	msg, err := c.message.receive(s, &dest, func(int64) error { return nil })
 	if err == nil {
 		if s.d.End(); s.d.Err() != nil {
 			msg.Upload.Abort()
@@ -75,9 +75,9 @@ func (c *replaceCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	res, err := s.account.Replace(s.sel.box.ID, uids[0], dest.ID, msg)
+	res, err := s.replaceIn(&dest, uids[0], msg)
 	if err != nil {
-		if _, gone := s.account.Mailbox(s.sel.box.ID); errors.Is(gone, storage.ErrNoMailbox) {
+		if _, gone := s.sel.account.Mailbox(s.sel.box.ID); errors.Is(gone, storage.ErrNoMailbox) {
 			return reply{}, err
 		}
 		return reply{}, tryCreate(c.dest, err)
@@ -85,4 +85,17 @@ func (c *replaceCmd) run(s *session, r *request) (reply, error) {
 	// Before the expunge is told, so that a client can follow (RFC 8508 §4.3).
 	s.status("", imap.StatusResponseTypeOK, appendUID(&res), "replacement is there")
 	return reply{}, nil
+}
+
+// replaceIn adds the message to dest, and expunges the other one. Between two
+// accounts the new one is there first.
+func (s *session) replaceIn(dest *place, uid imap.UID, msg storage.NewMessage) (storage.AppendResult, error) {
+	if dest.account == s.sel.account {
+		return dest.account.Replace(s.sel.box.ID, uid, dest.ID, msg)
+	}
+	res, err := dest.account.Append(dest.ID, []storage.NewMessage{msg})
+	if err == nil {
+		err = s.sel.account.Remove(s.sel.box.ID, []imap.UID{uid})
+	}
+	return res, err
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,13 +55,15 @@ func TestScript(t *testing.T) {
 // the store must be sound, and the log without internal errors.
 //
 // Options of transcripts: literal-minus, tls, max-message N, off EXTENSION, quota N, quota_messages N, quota_mailboxes N,
-// url-submitters LOGIN, read-timeout DURATION, idle-timeout DURATION.
+// url-submitters LOGIN, read-timeout DURATION, idle-timeout DURATION; shared NAME=ACCOUNT, an account without a login of
+// which ACCOUNT has all rights to INBOX; group NAME=ACCOUNT,ACCOUNT.
 func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	dir := t.TempDir()
 	log := new(scriptLog)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	o := server.Options{Log: logger, Version: "1.0", ReadTimeout: 30 * time.Second}
 	so := storage.Options{NoSync: true, Version: "test", Log: logger}
+	house := &scriptHouse{t: t, log: log, shared: options["shared"], group: options["group"]}
 	for name, value := range options {
 		if err := setScriptOption(t, &o, &so, name, value); err != nil {
 			t.Fatalf("option %s %s: %v", name, value, err)
@@ -75,7 +78,7 @@ func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	must(t, err)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l, false) }()
-	house := &scriptHouse{t: t, st: st, log: log}
+	house.st = st
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -97,6 +100,8 @@ type scriptHouse struct {
 	st       *storage.Store
 	log      *scriptLog
 	accounts []*storage.Account
+	shared   string // name=account
+	group    string // name=account,account
 }
 
 // account makes an account.
@@ -114,7 +119,39 @@ func (h *scriptHouse) account(name string) (script.Account, error) {
 		return script.Account{}, err
 	}
 	h.accounts = append(h.accounts, a)
+	if err := h.share(info); err != nil {
+		return script.Account{}, err
+	}
 	return script.Account{Login: name, Password: scriptPassword}, nil
+}
+
+// share makes the shared account and the group of the options, when the
+// accounts that they name are there.
+func (h *scriptHouse) share(info storage.AccountInfo) error {
+	group, members, _ := strings.Cut(h.group, "=")
+	if slices.Contains(strings.Split(members, ","), info.Name) {
+		if err := h.st.SetGroup(info.ID, group, true); err != nil {
+			return err
+		}
+	}
+	name, owner, ok := strings.Cut(h.shared, "=")
+	if !ok || owner != info.Name {
+		return nil
+	}
+	shared, err := h.st.CreateSharedAccount(name)
+	if err != nil {
+		return err
+	}
+	a, err := h.st.Account(shared.ID)
+	if err != nil {
+		return err
+	}
+	h.accounts = append(h.accounts, a)
+	inbox, err := a.MailboxByName("INBOX")
+	if err != nil {
+		return err
+	}
+	return a.ChangeACL(inbox.ID, storage.ACLChange{Who: storage.AccountIdentifier(info.ID), Rights: storage.AllRights})
 }
 
 // close looks what the transcript left behind.
@@ -141,6 +178,7 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 		o.LiteralMinus = true
 	case "tls":
 		o.TLS = scriptTLS(t)
+	case "shared", "group": // of the house
 	case "max-message":
 		so.MaxMessage, err = strconv.ParseInt(value, 10, 64)
 	case "off":

@@ -107,7 +107,7 @@ func (e *searcher) readTexts() error {
 	}
 	e.settle()
 	var failed error
-	err := e.s.account.Records(e.pendingBlobs(), func(i int, rec mail.Record) bool {
+	err := e.s.sel.account.Records(e.pendingBlobs(), func(i int, rec mail.Record) bool {
 		if failed = e.progress(); failed == nil {
 			failed = e.readText(e.pending[i], rec)
 		}
@@ -122,7 +122,7 @@ func (e *searcher) readTexts() error {
 
 // readText decides m.
 func (e *searcher) readText(m *searched, rec mail.Record) error {
-	blob, err := e.s.account.OpenBlob(m.row.Blob)
+	blob, err := e.s.sel.account.OpenBlob(m.row.Blob)
 	if err == nil {
 		defer blob.Close()
 		for _, scope := range []mail.Scope{scopeBody, scopeText} {

@@ -59,7 +59,7 @@ func newSearcher(s *session, program criterion, slots int) (*searcher, error) {
 		all: e.all[:0], pending: e.pending[:0], blobs: e.blobs[:0], known: e.known[:0],
 		scratch: e.scratch[:0], maybe: e.maybe[:0],
 	}
-	box, err := s.account.Mailbox(s.sel.box.ID)
+	box, err := s.sel.account.Mailbox(s.sel.box.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (e *searcher) batch(uids []imap.UID, hit func(row *storage.Row) bool) error
 		}
 		return nil
 	}
-	rows, err := e.s.account.Rows(e.s.sel.box.Space, uids, e.rows[:0])
+	rows, err := e.s.sel.account.Rows(e.s.sel.box.Space, uids, e.rows[:0])
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ func (e *searcher) settle() {
 
 func (e *searcher) readRecords() error {
 	e.have = needRow | needRecord
-	err := e.s.account.Records(e.pendingBlobs(), func(i int, rec mail.Record) bool {
+	err := e.s.sel.account.Records(e.pendingBlobs(), func(i int, rec mail.Record) bool {
 		m := e.pending[i]
 		m.rec = rec
 		m.state = e.program.eval(e, m)
@@ -316,7 +316,7 @@ func (e *searcher) readHeaders() error {
 	}
 	e.settle()
 	e.have = needRow | needHeader
-	err := e.s.account.Headers(e.pendingBlobs(), func(i int, header []byte) bool {
+	err := e.s.sel.account.Headers(e.pendingBlobs(), func(i int, header []byte) bool {
 		m := e.pending[i]
 		m.header = header
 		m.state = e.program.eval(e, m)
@@ -339,7 +339,7 @@ func (e *searcher) ruleOut(leaf needleLeaf) error {
 	if len(e.blobs) == 0 {
 		return nil
 	}
-	maybe, err := e.s.account.Candidates(e.blobs, leaf.text)
+	maybe, err := e.s.sel.account.Candidates(e.blobs, leaf.text)
 	if err != nil {
 		return err
 	}

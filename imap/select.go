@@ -48,27 +48,32 @@ func (c *selectCmd) run(s *session, _ *request) (reply, error) {
 		s.unselect()
 		s.status("", imap.StatusResponseTypeOK, codeClosed, "previous mailbox is closed")
 	}
-	box, err := s.account.MailboxByName(c.name)
+	p, err := s.mailbox(c.name, storage.RightRead)
 	if err != nil {
 		return reply{}, err
 	}
-	sel := &selection{readOnly: c.readOnly}
+	sel := &selection{home: p.home, examined: c.readOnly}
 	// Watched first, read then: no change can fall between.
-	sel.stop = s.account.Watch(box.ID, s.c)
-	box, blocks, err := s.account.Snapshot(box.ID)
+	sel.stop = p.account.Watch(p.ID, s.c)
+	box, blocks, err := p.account.Snapshot(p.ID)
+	if p = p.at(box); err == nil {
+		err = p.needs(storage.RightRead)
+	}
 	if err != nil {
 		sel.stop()
 		return reply{}, err
 	}
+	box = p.Mailbox
+	sel.rights, sel.readOnly = p.rights, c.readOnly || !writes(p.rights)
 	sel.box, sel.view, sel.keywords = box, view.New(box, blocks), len(box.Keywords)
-	sel.addRecent(s.recentFrom(&box, c.readOnly), box.UIDNext)
 	s.sel = sel
+	sel.addRecent(s.recentFrom(&box), box.UIDNext)
 	if err := s.describe(c); err != nil {
 		s.unselect()
 		return reply{}, err
 	}
 	sel.gaveModSeqs = false // the client has HIGHESTMODSEQ
-	if c.readOnly {
+	if sel.readOnly {
 		return reply{code: codeReadOnly}, nil
 	}
 	return reply{code: codeReadWrite}, nil
@@ -91,7 +96,7 @@ func (s *session) describe(c *selectCmd) error {
 	}
 	w.Raw("* OK [UIDVALIDITY ").Number(sel.box.UIDValidity).Raw("] UIDs valid").CRLF()
 	w.Raw("* OK [UIDNEXT ").Number(uint32(sel.box.UIDNext)).Raw("] predicted next UID").CRLF()
-	s.writePermanentFlags(&sel.box, sel.readOnly)
+	s.writePermanentFlags(&sel.box)
 	if s.rev2() {
 		s.writeName(c.name, sel.box.Name) // RFC 9051 §6.3.2
 	}
@@ -113,13 +118,16 @@ func (s *session) writeFlagTable(box *storage.Mailbox) {
 	s.w.Raw("* FLAGS ").Flags(box.FlagNames(^storage.Flags(0))).CRLF()
 }
 
-// writePermanentFlags writes PERMANENTFLAGS: what a client can change.
-func (s *session) writePermanentFlags(box *storage.Mailbox, readOnly bool) {
-	all := box.FlagNames(^storage.Flags(0))
+// writePermanentFlags writes PERMANENTFLAGS: what this client can change.
+func (s *session) writePermanentFlags(box *storage.Mailbox) {
+	sel := s.sel
+	all := box.FlagNames(^sel.rights.FixedFlags())
 	s.w.Raw("* OK [PERMANENTFLAGS ")
 	switch {
-	case readOnly:
+	case sel.readOnly || sel.rights&flagRights == 0:
 		s.w.Flags(nil).Raw("] no flags can be changed")
+	case sel.rights&storage.RightWrite == 0:
+		s.w.Flags(all).Raw("] these flags can be stored")
 	case len(box.Keywords) < storage.MaxKeywords:
 		s.w.Flags(append(all, imap.FlagWildcard)).Raw("] flags and new keywords can be stored")
 	default:
@@ -148,7 +156,7 @@ func (s *session) firstUnseen() (view.Seq, error) {
 		if len(uids) == 0 {
 			return 0, nil
 		}
-		rows, err := s.account.Rows(sel.box.Space, uids, b.rows[:0])
+		rows, err := s.sel.account.Rows(sel.box.Space, uids, b.rows[:0])
 		if err != nil {
 			return 0, err
 		}
@@ -174,8 +182,8 @@ var extUnselect = extension{
 
 // runClose expunges without a word, unless the mailbox was EXAMINEd.
 func runClose(s *session, _ *request) (reply, error) {
-	if !s.sel.readOnly {
-		_, err := s.account.Expunge(s.sel.box.ID, nil)
+	if !s.sel.readOnly && s.sel.rights&storage.RightExpunge != 0 { // RFC 4314 §4: else closed all the same
+		_, err := s.sel.account.Expunge(s.sel.box.ID, nil)
 		if err != nil && !errors.Is(err, storage.ErrNoMailbox) { // deleted: closed all the same
 			return reply{}, err
 		}

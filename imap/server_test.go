@@ -32,7 +32,7 @@ func TestGreetingAndCapabilities(t *testing.T) {
 		t.Errorf("login: %s", status)
 	}
 	wantLines(t, c.ok("ID NIL"), `"version" "1.0"`)
-	wantLines(t, c.ok("NAMESPACE"), `* NAMESPACE (("" "/")) NIL NIL`)
+	wantLines(t, c.ok("NAMESPACE"), `* NAMESPACE (("" "/")) (("Users/" "/")) (("Shared/" "/"))`)
 	wantLines(t, c.ok("LOGOUT"), "* BYE")
 	if rest := c.gone(); len(rest) > 0 {
 		t.Errorf("after LOGOUT: %q", rest)

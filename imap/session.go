@@ -53,7 +53,10 @@ type selection struct {
 	// belong to the view: use them for what the view holds.
 	box      storage.Mailbox
 	view     *view.View
+	home                    // its account
+	rights   storage.Rights // what the login may do in it, as of the last look
 	readOnly bool
+	examined bool // readOnly whatever the rights
 	// recent are the messages that are \Recent in this session.
 	recent view.Ranges
 	// saved is the result of SEARCH RETURN (SAVE), "$" (RFC 5182). Expunged
@@ -124,7 +127,7 @@ func (s *session) announceKeywords(box *storage.Mailbox) {
 		return
 	}
 	s.writeFlagTable(box)
-	s.writePermanentFlags(box, s.sel.readOnly)
+	s.writePermanentFlags(box)
 	s.sel.keywords = len(box.Keywords)
 }
 

@@ -220,7 +220,7 @@ func (c *searchCmd) each(s *session, record bool, f func(row *storage.Row, rec m
 			}
 			continue
 		}
-		err = s.account.Records(blobs, func(i int, rec mail.Record) bool {
+		err = s.sel.account.Records(blobs, func(i int, rec mail.Record) bool {
 			f(&rows[i], rec)
 			return true
 		})

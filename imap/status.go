@@ -49,15 +49,15 @@ func parseStatusItems(d *wire.Decoder, r *request) (items []statusItem) {
 }
 
 func (c *statusCmd) run(s *session, _ *request) (reply, error) {
-	box, err := s.account.MailboxByName(c.name)
+	p, err := s.mailbox(c.name, storage.RightRead)
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{}, s.writeStatus(&box, c.items)
+	return reply{}, s.writeStatus(&p, c.items)
 }
 
 // writeStatus writes the STATUS line of a mailbox: all from its row.
-func (s *session) writeStatus(box *storage.Mailbox, items []statusItem) error {
+func (s *session) writeStatus(box *place, items []statusItem) error {
 	s.w.Raw("* STATUS ").Mailbox(box.Name).Raw(" (")
 	for i, item := range items {
 		if i > 0 {

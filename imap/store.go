@@ -80,11 +80,14 @@ func (c *storeCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if flags, err = s.mayStore(c.mode, flags); err != nil {
+		return reply{}, err
+	}
 	ranges, err := s.resolve(c.set)
 	if err != nil {
 		return reply{}, err
 	}
-	req := storage.StoreRequest{Mode: c.mode, Flags: flags, UnchangedSince: c.unchangedSince, HasUnchangedSince: c.conditional}
+	req := storage.StoreRequest{Mode: c.mode, Flags: flags, Fixed: s.sel.rights.FixedFlags(), UnchangedSince: c.unchangedSince, HasUnchangedSince: c.conditional}
 	missing := 0
 	var modified []imap.UID
 	cursor := s.sel.view.Cursor(ranges)
@@ -93,7 +96,7 @@ func (c *storeCmd) run(s *session, r *request) (reply, error) {
 		if err := s.progress(); err != nil {
 			return reply{}, err
 		}
-		res, err := s.account.StoreFlags(s.sel.box.ID, req)
+		res, err := s.sel.account.StoreFlags(s.sel.box.ID, req)
 		if err != nil {
 			return reply{}, err
 		}
@@ -113,6 +116,16 @@ func (c *storeCmd) run(s *session, r *request) (reply, error) {
 		return reply{}, no(imap.ResponseCode(code), "%d of the messages are no longer there", missing)
 	}
 	return reply{code: code}, nil
+}
+
+// mayStore is flags without those that the session has no right to. It is an
+// error when none is left of some, or it has no right to any (RFC 4314 §4).
+func (s *session) mayStore(mode storage.StoreMode, flags []imap.Flag) ([]imap.Flag, error) {
+	may := s.sel.rights.Flags(flags)
+	if s.sel.rights&flagRights == 0 || len(may) == 0 && len(flags) > 0 && mode != storage.StoreReplace {
+		return nil, no(imap.ResponseCodeNoPerm, "the right to change these flags is missing")
+	}
+	return may, nil
 }
 
 // modifiedCode is the response code MODIFIED, or "" (RFC 7162 §3.1.3). What

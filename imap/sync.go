@@ -64,9 +64,12 @@ func (s *session) sync(withhold, withUID bool) error {
 	// The row and the first batch come from one read and bound all the others.
 	// While expunges are withheld the log is read again from Expunged on.
 	since, withheld := v.Expunged(), storage.ModSeq(0)
-	box, changes, more, err := s.account.Changes(sel.box.ID, since, 0, b.changes)
+	box, changes, more, err := s.sel.account.Changes(sel.box.ID, since, 0, b.changes)
 	if err != nil {
 		return s.lost(err)
+	}
+	if err := s.admit(&box); err != nil {
+		return err
 	}
 	if since < box.Floor {
 		// Tombstones as old as that are forgotten: look what is left.
@@ -85,7 +88,7 @@ func (s *session) sync(withhold, withUID bool) error {
 			break
 		}
 		since = changes[len(changes)-1].ModSeq
-		_, changes, more, err = s.account.Changes(sel.box.ID, since, box.HighestModSeq, changes[:0])
+		_, changes, more, err = s.sel.account.Changes(sel.box.ID, since, box.HighestModSeq, changes[:0])
 		if err != nil {
 			return s.lost(err)
 		}
@@ -165,7 +168,7 @@ func (s *session) compare(box *storage.Mailbox) error {
 	cur := v.Cursor(v.All())
 	for uids = cur.Next(uids[:0]); len(uids) > 0; uids = cur.Next(uids[:0]) {
 		var err error
-		left, err = s.account.UIDs(box.Space, uids[0], uids[len(uids)-1], left[:0])
+		left, err = s.sel.account.UIDs(box.Space, uids[0], uids[len(uids)-1], left[:0])
 		if err != nil {
 			return err
 		}
@@ -255,7 +258,7 @@ func (s *session) arrivals(box *storage.Mailbox) error {
 	}
 	before := v.Messages()
 	for lo := v.Next(); lo < box.UIDNext; {
-		uids, err := s.account.UIDs(box.Space, lo, box.UIDNext-1, b.uids[:0])
+		uids, err := s.sel.account.UIDs(box.Space, lo, box.UIDNext-1, b.uids[:0])
 		if err != nil {
 			return err
 		}
@@ -268,7 +271,7 @@ func (s *session) arrivals(box *storage.Mailbox) error {
 	if v.Messages() == before {
 		return nil
 	}
-	s.sel.addRecent(s.recentFrom(box, s.sel.readOnly), box.UIDNext)
+	s.sel.addRecent(s.recentFrom(box), box.UIDNext)
 	s.w.Raw("* ").Number(uint32(v.Messages())).Raw(" EXISTS").CRLF()
 	s.writeRecent()
 	return nil

@@ -40,13 +40,13 @@ const (
 
 // tellURLMech tells of the ways in which URLs are signed.
 func tellURLMech(s *session) {
-	s.sel.urlKeys = s.account.URLKeyChanges(s.sel.box.ID)
+	s.sel.urlKeys = s.sel.account.URLKeyChanges(s.sel.box.ID)
 	s.status("", imap.StatusResponseTypeOK, codeURLMech, "ways to sign URLs")
 }
 
 // syncURLMech does the same when there is a new key (RFC 4467 §7).
 func syncURLMech(s *session) {
-	if s.account.URLKeyChanges(s.sel.box.ID) != s.sel.urlKeys {
+	if s.sel.account.URLKeyChanges(s.sel.box.ID) != s.sel.urlKeys {
 		tellURLMech(s)
 	}
 }

@@ -35,8 +35,8 @@ func isNoMailbox(err error) bool {
 }
 
 // open opens what the URL names in an account.
-func (u *messageURL) open(a *storage.Account) (*urlContent, error) {
-	box, err := a.MailboxByName(u.mailbox)
+func (u *messageURL) open(find func(name string) (place, error)) (*urlContent, error) {
+	box, err := find(u.mailbox)
 	if err != nil && isNoMailbox(err) {
 		return nil, noURL("no such mailbox")
 	}
@@ -46,6 +46,7 @@ func (u *messageURL) open(a *storage.Account) (*urlContent, error) {
 	if u.uidValidity != 0 && u.uidValidity != box.UIDValidity {
 		return nil, noURL("the mailbox has another UIDVALIDITY")
 	}
+	a := box.account
 	rows, err := a.Rows(box.Space, []imap.UID{u.uid}, nil)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func (s *session) urlContent(url string) (c *urlContent, first []byte, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, err = u.open(a); err != nil {
+	if c, err = u.open((&home{account: a}).find); err != nil {
 		return nil, nil, err
 	}
 	if first, err = c.head(firstPiece); err != nil {

@@ -59,6 +59,8 @@ type Account struct {
 
 	compacted  compactState
 	compacting sync.Mutex // held by who compacts
+
+	changingACL sync.Mutex // held by who changes one
 }
 
 // files are an account's open files.
@@ -78,6 +80,8 @@ type files struct {
 	level int                   // of the quota, in percent, of which the log was told
 	// noted is what system.db has of the account, or soon will. Only the writer's.
 	noted AccountNote
+	// shares are what the ACLs granted when the files were opened.
+	shares map[Identifier]Rights
 }
 
 func newAccount(st *Store, id AccountID) *Account {
@@ -198,7 +202,7 @@ func indexLimit() int64 {
 }
 
 func openFiles(a *Account) (f *files, err error) {
-	f = &files{a: a, dir: a.dir}
+	f = &files{a: a, dir: a.dir, shares: map[Identifier]Rights{}}
 	defer func() {
 		if err != nil {
 			if errors.Is(err, ErrCorrupt) && !strings.Contains(err.Error(), a.dir) {
@@ -240,28 +244,18 @@ func openFiles(a *Account) (f *files, err error) {
 	if a.st.opts.readOnly {
 		return f, lost
 	}
-	if err = f.finishIntents(); err != nil {
+	if err = f.finishIntents(true); err != nil {
 		return f, err
 	}
 	if err = f.finishRenewal(); err != nil {
 		return f, err
 	}
 	f.startCounts()
+	f.noteShares()
+	if err = f.lookForMoves(); err != nil {
+		return f, err
+	}
 	return f, f.lookForRollback(lost)
-}
-
-// readMeta reads what is known of the account while it is open.
-func (f *files) readMeta(path string) error {
-	return f.mail.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		f.secret = append([]byte(nil), meta.Get([]byte("secret"))...)
-		f.modseq = ModSeq(getUint64(meta, "modseq"))
-		return tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
-			m, err := decodeMailbox(k, v)
-			f.used = f.used.plus(usageOf(&m))
-			return err
-		})
-	})
 }
 
 func (f *files) close() error {

@@ -176,7 +176,7 @@ func (c *check) orphans() {
 	for k, _ := cur.First(); k != nil; {
 		space := Space(binary.BigEndian.Uint32(k))
 		if !c.spaces[space] {
-			if v := c.tx.Bucket(bucketIntents).Get(k[:4]); len(v) == 0 || v[0] != intentDeleted {
+			if v := c.tx.Bucket(bucketIntents).Get(k[:4]); len(v) == 0 || v[0] != intentDeleted && v[0] != intentStage {
 				c.find("space %d has rows and no mailbox", space)
 			}
 			c.rows(space, func(r *Row, _ ModSeq) { c.refs[r.Blob]++ })

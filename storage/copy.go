@@ -6,6 +6,7 @@ type copyRequest struct {
 	from, to MailboxID
 	uids     []imap.UID
 	move     bool
+	fixed    Flags // which copies don't get
 	copyState
 	before copyState // the last apply
 }
@@ -27,7 +28,13 @@ const copyOctets = 256
 // one commit (RFC 6851 §3.3 asks it of each message). A message of uids that
 // is expunged is passed over.
 func (a *Account) Copy(from MailboxID, uids []imap.UID, to MailboxID, move bool) (CopyResult, error) {
-	r := &copyRequest{from: from, to: to, uids: uids, move: move}
+	return a.CopyWith(from, uids, to, move, AllRights)
+}
+
+// CopyWith is Copy by somebody who has rights in the destination: the copies
+// have the flags that these allow (RFC 4314 §4).
+func (a *Account) CopyWith(from MailboxID, uids []imap.UID, to MailboxID, move bool, rights Rights) (CopyResult, error) {
+	r := &copyRequest{from: from, to: to, uids: uids, move: move, fixed: rights.FixedFlags()}
 	if !move {
 		if err := a.roomFor(int64(len(uids)) * copyOctets); err != nil {
 			return r.res, err
@@ -83,7 +90,7 @@ func (r *copyRequest) check(w *txn, src, dst *Mailbox) error {
 	var more Usage
 	for _, uid := range r.uids {
 		if row, ok := w.row(src.Space, uid); ok {
-			used |= row.Flags
+			used |= row.Flags &^ r.fixed
 			more = more.plus(Usage{Octets: row.Size, Messages: 1})
 		}
 	}
@@ -116,6 +123,7 @@ func (r *copyRequest) copySlice(w *txn, src, dst *Mailbox, uids []imap.UID) erro
 		r.res.From = append(r.res.From, uid)
 		r.res.To = append(r.res.To, r.next)
 		row.UID = r.next
+		row.Flags &^= r.fixed
 		r.next++
 		if !same {
 			row.Flags = dst.mask(src.FlagNames(row.Flags))

@@ -81,15 +81,16 @@ func (r *storeRequest) applyFlags(w flagWriter) (more bool, err error) {
 	return r.done < len(r.UIDs), nil
 }
 
-func (r *storeRequest) newFlags(old, mask Flags) Flags {
+func (r *storeRequest) newFlags(old, mask Flags) (flags Flags) {
 	switch r.Mode {
 	case StoreAdd:
-		return old | mask
+		flags = old | mask
 	case StoreRemove:
-		return old &^ mask
+		flags = old &^ mask
 	default:
-		return mask
+		flags = mask
 	}
+	return flags&^r.Fixed | old&r.Fixed
 }
 
 type expungeRequest struct {

@@ -230,6 +230,9 @@ func (w *txn) makeAgain(owner *keptOwner) (*Mailbox, error) {
 		m.SpecialUse = owner.SpecialUse
 	}
 	m.KeptDays, m.Hold = owner.KeptDays, owner.Hold
+	if err := w.inherit(m); err != nil { // its own went with it (RFC 4314 §4)
+		return nil, fatal(err)
+	}
 	if err := fatal(w.bucket(bucketSubs).Put([]byte(m.Name), nil)); err != nil {
 		return nil, err
 	}

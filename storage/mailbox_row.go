@@ -29,6 +29,7 @@ const (
 	tagKeptDays
 	tagHold
 	tagRecovered
+	tagACL // repeated: rights u16, identifier
 )
 
 func appendField(b []byte, tag byte, value []byte) []byte {
@@ -97,7 +98,7 @@ func encodeMailbox(m *Mailbox) []byte {
 	for _, k := range m.Keywords {
 		b = appendField(b, tagKeyword, []byte(k))
 	}
-	return b
+	return appendACL(b, m.ACL)
 }
 
 func decodeMailbox(id, v []byte) (Mailbox, error) {
@@ -114,6 +115,10 @@ func decodeMailbox(id, v []byte) (Mailbox, error) {
 		case tagKeyword:
 			m.Keywords = append(m.Keywords, string(value))
 			return nil
+		case tagACL:
+			e, err := decodeACLEntry(value)
+			m.ACL = append(m.ACL, e)
+			return err
 		}
 		if tag > tagRecovered {
 			return nil

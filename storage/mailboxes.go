@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -95,6 +96,9 @@ func (a *Account) CreateMailbox(name string, use ...imap.MailboxAttr) (m Mailbox
 		}
 		created := w.newMailbox(name)
 		created.SpecialUse = use
+		if err := w.inherit(created); err != nil {
+			return fatal(err)
+		}
 		m = *created
 		return w.putName(created)
 	}))
@@ -202,7 +206,7 @@ func (w *txn) renameInbox(to string) error {
 	w.change(moved, w.next())
 	*inbox = Mailbox{ID: inbox.ID, Name: inbox.Name, Space: empty, UIDValidity: inbox.UIDValidity, UIDNext: inbox.UIDNext,
 		Floor: inbox.HighestModSeq, FirstUnseen: inbox.UIDNext, RecentUID: inbox.UIDNext - 1,
-		SpecialUse: inbox.SpecialUse, Keywords: inbox.Keywords, KeptDays: inbox.KeptDays, Hold: inbox.Hold}
+		SpecialUse: inbox.SpecialUse, Keywords: inbox.Keywords, KeptDays: inbox.KeptDays, Hold: inbox.Hold, ACL: inbox.ACL}
 	at := w.next()
 	w.change(inbox, at)
 	if inbox.UIDNext > 1 {
@@ -251,6 +255,15 @@ func (a *Account) DeleteMailbox(name string) (err error) {
 // Subscribe adds name to the subscriptions or takes it out. The name of a
 // mailbox that doesn't exist can't be added.
 func (a *Account) Subscribe(name string, on bool) (err error) {
+	return a.subscribe(name, on, true)
+}
+
+// SubscribeShared is Subscribe for the name of another account's mailbox.
+func (a *Account) SubscribeShared(name string, on bool) error {
+	return a.subscribe(name, on, false)
+}
+
+func (a *Account) subscribe(name string, on, own bool) (err error) {
 	if name, err = MailboxName(name); err != nil {
 		return err
 	}
@@ -260,7 +273,7 @@ func (a *Account) Subscribe(name string, on bool) (err error) {
 			w.dirty = subs.Get([]byte(name)) != nil || w.dirty
 			return fatal(subs.Delete([]byte(name)))
 		}
-		if w.bucket(bucketNames).Get([]byte(name)) == nil {
+		if own && w.bucket(bucketNames).Get([]byte(name)) == nil {
 			return ErrNoMailbox
 		}
 		if subs.Get([]byte(name)) == nil {
@@ -274,11 +287,16 @@ func (a *Account) Subscribe(name string, on bool) (err error) {
 // kind u8, then:
 //
 //	intentCopy     first UID u32   rows from this UID on are not shown yet: remove them
+//	intentStage                    rows of a transfer from another account (transfer.go): remove them
+//	intentMoved    length u8, AccountID, MailboxID, UIDVALIDITY u32, ranges of UIDs (u32, u32)
+//	                               messages that came from there: expunge them there
 //	intentDeleted  time u64, MailboxID, fields  the space of a deleted mailbox, and
 //	                                           its row (before: its name alone)
 const (
 	intentCopy byte = iota + 1
 	intentDeleted
+	intentStage
+	intentMoved
 )
 
 func (w *txn) putIntent(space Space, kind byte, v []byte) error {
@@ -291,8 +309,9 @@ func encodeDeleted(m *Mailbox, at interface{ Unix() int64 }) []byte {
 	return append(append(v, m.ID[:]...), encodeMailbox(m)...)
 }
 
-// finishIntents removes the rows of COPYs that a power cut ended.
-func (f *files) finishIntents() error {
+// finishIntents removes the rows of COPYs that a power cut ended. What is
+// staged may still be under way, but when the files are being opened.
+func (f *files) finishIntents(opening bool) error {
 	type unshown struct {
 		space Space
 		first imap.UID
@@ -300,16 +319,25 @@ func (f *files) finishIntents() error {
 	var found []unshown
 	err := f.mail.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketIntents).ForEach(func(k, v []byte) error {
-			if len(v) == 5 && v[0] == intentCopy {
+			switch {
+			case len(v) == 5 && v[0] == intentCopy:
 				found = append(found, unshown{Space(binary.BigEndian.Uint32(k)), imap.UID(binary.LittleEndian.Uint32(v[1:]))})
+			case len(v) == 1 && v[0] == intentStage && opening:
+				found = append(found, unshown{Space(binary.BigEndian.Uint32(k)), 1})
 			}
 			return nil
 		})
 	})
 	for _, u := range found {
-		for more := true; more && err == nil; {
-			more, err = f.sweepUnshown(u.space, u.first)
-		}
+		err = errors.Join(err, f.sweepSpace(u.space, u.first))
+	}
+	return err
+}
+
+// sweepSpace removes the rows of space from UID first on, and its intent.
+func (f *files) sweepSpace(space Space, first imap.UID) (err error) {
+	for more := true; more && err == nil; {
+		more, err = f.sweepUnshown(space, first)
 	}
 	return err
 }

@@ -39,6 +39,7 @@ type policy struct {
 	limits  Usage
 	kept    time.Duration // for which expunged messages are kept
 	hold    bool
+	shared  bool // nobody logs in to it
 	// err says that the settings can't be read: nothing is limited, and
 	// nothing goes for good, until they can.
 	err error
@@ -74,6 +75,7 @@ func (st *Store) policyOf(id AccountID) *policy {
 	p.limits = Usage{Octets: number(SettingQuota, 0), Messages: number(SettingQuotaMessages, 0), Mailboxes: number(SettingQuotaMailboxes, 0)}
 	p.kept = time.Duration(min(number(SettingKeptDays, defaultKeptDays), maxKeptDays)) * oneDay
 	p.hold = info.Settings[SettingHold] == "true"
+	p.shared = info.Shared()
 	return p
 }
 

@@ -30,7 +30,9 @@ package storage
 //	settings     key          -> value, UTF-8
 //	secrets      name         -> certificates, keys
 //	notes        AccountID    -> fields: how far the account had come (notes.go); the bucket is
-//	                             made when first needed
+//	             made when first needed
+//	shares       identifier NUL AccountID -> rights u16 that some mailbox of the account
+//	             grants to the identifier, or more (shares.go); made when first needed
 const systemFormat = 1
 
 var (
@@ -43,8 +45,9 @@ var (
 	bucketSettings    = []byte("settings")
 	bucketSecrets     = []byte("secrets")
 
-	// bucketAccountNotes is not among systemBuckets: a file without it is whole.
+	// These are not among systemBuckets: a file without them is whole.
 	bucketAccountNotes = []byte("notes")
+	bucketShares       = []byte("shares")
 )
 
 // systemBuckets are made with the file.

@@ -99,6 +99,8 @@ type Mailbox struct {
 	Hold     bool
 	// Recovered marks the mailbox that gets messages without an owner (recovered.go).
 	Recovered bool
+	// ACL says what others than the account's owner may do.
+	ACL ACL
 	// Keywords in the order of their bits in Flags.
 	Keywords []string
 }
@@ -218,6 +220,7 @@ type StoreRequest struct {
 	Flags             []imap.Flag
 	UnchangedSince    ModSeq // with HasUnchangedSince: RFC 7162 §3.1.3
 	HasUnchangedSince bool
+	Fixed             Flags // stay as they are: Rights.FixedFlags
 }
 
 // A StoreResult is what StoreFlags did.

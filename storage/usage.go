@@ -1,6 +1,10 @@
 package storage
 
-import "fmt"
+import (
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
 
 // Usage is what an account holds, or with 0 for no limit, may hold: the
 // resources STORAGE, MESSAGE and MAILBOX of RFC 9208 §5. Expunged messages
@@ -143,4 +147,19 @@ func (a *Account) MayAppend(octets int64) error {
 		return err
 	}
 	return used.room(Usage{Octets: octets, Messages: 1}, limits)
+}
+
+// readMeta reads what is known of the account while it is open.
+func (f *files) readMeta(path string) error {
+	return f.mail.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		f.secret = append([]byte(nil), meta.Get([]byte("secret"))...)
+		f.modseq = ModSeq(getUint64(meta, "modseq"))
+		return tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
+			m, err := decodeMailbox(k, v)
+			f.used = f.used.plus(usageOf(&m))
+			sharesIn(f.shares, &m)
+			return err
+		})
+	})
 }

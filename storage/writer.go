@@ -301,7 +301,7 @@ func (f *files) writeSlices(j *job) {
 			continue
 		}
 		j.err = mapError(err)
-		if err := f.finishIntents(); err != nil {
+		if err := f.finishIntents(false); err != nil {
 			f.a.st.log.Error("undo_failed", "account", string(f.a.id), "error", err)
 		}
 		return
