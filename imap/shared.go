@@ -29,8 +29,8 @@ func namespaceOf(prefix string) string { return `(("` + prefix + `" "` + separat
 
 // sharedHome finds the account in a name of another namespace.
 func sharedHome(s *session, name string) (h home, local string, err error) {
-	users := name == "Users" || strings.HasPrefix(name, usersPrefix)
-	if !users && name != "Shared" && !strings.HasPrefix(name, sharedPrefix) {
+	users := strings.HasPrefix(name, usersPrefix)
+	if !users && !strings.HasPrefix(name, sharedPrefix) {
 		return h, "", nil
 	}
 	if _, err := s.account.MailboxByName(name); !errors.Is(err, storage.ErrNoMailbox) {

@@ -34,7 +34,7 @@ func isNoMailbox(err error) bool {
 	return errors.Is(err, storage.ErrNoMailbox) || errors.As(err, &name)
 }
 
-// open opens what the URL names in an account.
+// open opens what the URL names, in the mailbox that find finds.
 func (u *messageURL) open(find func(name string) (place, error)) (*urlContent, error) {
 	box, err := find(u.mailbox)
 	if err != nil && isNoMailbox(err) {

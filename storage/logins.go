@@ -35,7 +35,7 @@ func (st *Store) Login(id AccountID, w Waker) (*Login, error) {
 	// Looked at now, so that who deletes or disables it either finds this
 	// login or was seen.
 	info, err := st.AccountInfo(id)
-	if err == nil && info.Disabled {
+	if err == nil && (info.Disabled || info.Shared()) {
 		err = ErrNoAccount
 	}
 	if err != nil {
