@@ -108,7 +108,7 @@ func TestArrows(t *testing.T) {
 // journal.
 var rowReaders = []string{
 	"files.mailboxRow", "files.rowsFrom", "files.fillFlags",
-	"txn.", "copyRequest.", "check.",
+	"txn.", "copyRequest.", "stageRequest.", "showRequest.", "check.",
 	"files.readMeta", "Account.initIndex", "files.replayEntry", "files.sweepUnshown", "files.sumRows", "files.recountRows", "mailboxesBySpace", "Account.DeleteMailbox",
 }
 
