@@ -117,5 +117,9 @@ func (s *session) openURL(url string) (*urlContent, error) {
 	case u.hasPartial && !s.has(&extURLPartial):
 		return nil, noURL("URL-PARTIAL is switched off")
 	}
-	return u.open(func(name string) (place, error) { return s.mailbox(name, storage.RightRead) })
+	p, err := s.urlMailbox(&u)
+	if err != nil {
+		return nil, err
+	}
+	return u.open(&p)
 }

@@ -191,7 +191,10 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 		}
 		so.Fixed[name] = value
 	case "url-submitters":
-		so.Fixed = map[string]string{storage.SettingURLSubmitters: value}
+		if so.Fixed == nil {
+			so.Fixed = map[string]string{}
+		}
+		so.Fixed[storage.SettingURLSubmitters] = value
 	case "idle-timeout":
 		o.IdleTimeout, err = time.ParseDuration(value)
 	default:

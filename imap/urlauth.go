@@ -194,10 +194,11 @@ func (s *session) signURL(url string) (token string, err error) {
 	if info, err := s.srv.o.Store.FindAccount(user); err != nil || info.ID != s.account.ID() {
 		return "", bad("the URL has another user than this session")
 	}
-	box, err := s.account.MailboxByName(u.mailbox)
+	box, err := s.urlMailbox(&u)
 	if err != nil {
-		if isNoMailbox(err) {
-			return "", bad("no such mailbox")
+		var none *urlError
+		if errors.As(err, &none) {
+			return "", bad("the URL can't be signed: %s", none.text)
 		}
 		return "", err
 	}
@@ -242,13 +243,14 @@ func (c *resetKey) run(s *session, _ *request) (reply, error) {
 			return reply{}, no(imap.ResponseCodeCannot, "the only mechanism is INTERNAL")
 		}
 	}
-	box, err := s.account.MailboxByName(c.mailbox)
+	box, err := s.mailbox(c.mailbox, storage.RightRead)
 	if err != nil {
 		return reply{}, err
 	}
 	if _, err := s.account.MakeURLKey(box.ID, true); err != nil {
 		return reply{}, err
 	}
+	box.account.Wake(box.ID)                    // other sessions of this login tell their clients
 	if s.sel != nil && s.sel.box.ID == box.ID { // this session is told here
 		s.sel.urlKeys = s.account.URLKeyChanges(box.ID)
 	}

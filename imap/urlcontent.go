@@ -28,21 +28,22 @@ func (e *urlError) Error() string { return e.text }
 
 func noURL(format string, args ...any) error { return &urlError{fmt.Sprintf(format, args...)} }
 
-// isNoMailbox reports whether a mailbox isn't there, or can't be.
-func isNoMailbox(err error) bool {
+// urlMailbox finds the mailbox of a URL, if the session may read it.
+func (s *session) urlMailbox(u *messageURL) (place, error) {
+	p, err := s.mailbox(u.mailbox, storage.RightRead)
 	var name *storage.NameError
-	return errors.Is(err, storage.ErrNoMailbox) || errors.As(err, &name)
+	var e *replyError
+	switch {
+	case errors.Is(err, storage.ErrNoMailbox), errors.As(err, &name):
+		err = noURL("no such mailbox")
+	case errors.As(err, &e) && e.code == imap.ResponseCodeNoPerm:
+		err = noURL("%s", e.text)
+	}
+	return p, err
 }
 
-// open opens what the URL names, in the mailbox that find finds.
-func (u *messageURL) open(find func(name string) (place, error)) (*urlContent, error) {
-	box, err := find(u.mailbox)
-	if err != nil && isNoMailbox(err) {
-		return nil, noURL("no such mailbox")
-	}
-	if err != nil {
-		return nil, err
-	}
+// open opens what the URL names in its mailbox.
+func (u *messageURL) open(box *place) (*urlContent, error) {
 	if u.uidValidity != 0 && u.uidValidity != box.UIDValidity {
 		return nil, noURL("the mailbox has another UIDVALIDITY")
 	}

@@ -57,11 +57,11 @@ func (c *urlFetch) run(s *session, _ *request) (reply, error) {
 // urlContent opens what a signed URL names, and reads the first of it: what
 // can't be read is not announced.
 func (s *session) urlContent(url string) (c *urlContent, first []byte, err error) {
-	a, u, err := s.checkURL(url)
+	box, u, err := s.checkURL(url)
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, err = u.open((&home{account: a}).find); err != nil {
+	if c, err = u.open(box); err != nil {
 		return nil, nil, err
 	}
 	if first, err = c.head(firstPiece); err != nil {
@@ -102,9 +102,9 @@ func (c *urlContent) head(n int64) ([]byte, error) {
 }
 
 // checkURL looks whether a URL is signed, and good for this session now (RFC
-// 4467 §6). It returns the account whose message it is. A token is computed in
+// 4467 §6). It returns the mailbox, as its owner sees it. A token is computed in
 // any case, so that time does not tell which mailboxes exist.
-func (s *session) checkURL(url string) (*storage.Account, *messageURL, error) {
+func (s *session) checkURL(url string) (*place, *messageURL, error) {
 	u, err := parseMessageURL(url)
 	if err != nil {
 		return nil, nil, noURL("%s", err.Error())
@@ -116,7 +116,7 @@ func (s *session) checkURL(url string) (*storage.Account, *messageURL, error) {
 	if !strings.EqualFold(g.mechanism, mechanismURL) || u.hasPartial && !s.has(&extURLPartial) {
 		return nil, nil, noURL("it is not signed in a way known here")
 	}
-	a, key, err := s.urlOwner(&u)
+	box, key, err := s.ownersMailbox(&u)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,12 +135,12 @@ func (s *session) checkURL(url string) (*storage.Account, *messageURL, error) {
 	if err == nil && !ok {
 		err = noURL("it is not for this login")
 	}
-	return a, &u, err
+	return box, &u, err
 }
 
-// urlOwner is the account that a URL names, and its key for the mailbox. Both
-// are nil if there is none.
-func (s *session) urlOwner(u *messageURL) (*storage.Account, []byte, error) {
+// ownersMailbox is the mailbox of a URL as the user in it sees it now, and the
+// user's key for it (RFC 4467 §7, URLFETCH). The key is nil if there is none.
+func (s *session) ownersMailbox(u *messageURL) (*place, []byte, error) {
 	info, err := s.srv.o.Store.FindAccount(urlUser(u.server))
 	if errors.Is(err, storage.ErrNoAccount) || err == nil && info.Disabled {
 		return nil, nil, nil
@@ -152,15 +152,18 @@ func (s *session) urlOwner(u *messageURL) (*storage.Account, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	box, err := a.MailboxByName(u.mailbox)
+	off, _ := s.srv.tables.switchedOff(info.Extensions)
+	owner := &session{srv: s.srv, account: a, off: extSet(s.srv.tables.off.Load()) | off}
+	box, err := owner.urlMailbox(u)
 	if err != nil {
-		if isNoMailbox(err) {
+		var none *urlError
+		if errors.As(err, &none) {
 			err = nil
 		}
 		return nil, nil, err
 	}
 	key, err := a.URLKey(box.ID)
-	return a, key, err
+	return &box, key, err
 }
 
 // mayUse reports whether the URL is meant for this session. Nobody is logged in

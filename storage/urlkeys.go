@@ -39,7 +39,7 @@ func urlKey(tx *bolt.Tx, id MailboxID) ([]byte, error) {
 
 // MakeURLKey gives the account a key for URLs into a mailbox, if it has none or
 // fresh is set. A fresh one makes all URLs worthless that were signed with the
-// old one; sessions that watch the mailbox are woken.
+// old one.
 func (a *Account) MakeURLKey(id MailboxID, fresh bool) (key []byte, err error) {
 	err = a.do(mailboxRequest(func(w *txn) error {
 		if !fresh {
@@ -62,7 +62,6 @@ func (a *Account) MakeURLKey(id MailboxID, fresh bool) (key []byte, err error) {
 	}
 	if fresh {
 		a.urlKeys.changed(id)
-		a.watch.wake(id)
 	}
 	return key, nil
 }

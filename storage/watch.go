@@ -28,6 +28,9 @@ func (a *Account) Watch(id MailboxID, w Waker) (stop func()) {
 	return func() { ws.remove(id, entry) }
 }
 
+// Wake wakes the sessions that watch the mailbox, for what is in no row of it.
+func (a *Account) Wake(id MailboxID) { a.watch.wake(id) }
+
 func (ws *watchers) remove(id MailboxID, entry *watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
