@@ -51,6 +51,18 @@ var household = map[string]*householdKey{
 		kind: "list", check: checkLogins,
 		doc: "Logins of mail submission servers. They may fetch what people hand them as IMAP URLs for submit+ somebody (RFC 4467), as for BURL. Default: none.",
 	},
+	"admins": {
+		kind: "list", check: checkAccounts,
+		doc: "Accounts, by name, whose logins may run the box over IMAP: set quotas (SETQUOTA) and the comment of the server (SETMETADATA). Default: none.",
+	},
+	"admin_contact": {
+		kind: "text", check: checkContact,
+		doc: "How people reach who runs the box, as a URI such as \"mailto:ann@example.org\" or \"tel:+4930123456\". IMAP clients find it in /shared/admin. Default: none.",
+	},
+	"server_comment": {
+		kind: "text", check: checkComment,
+		doc: "A note for everybody who has an account. IMAP clients find it in /shared/comment. Default: none.",
+	},
 	"extensions_off": {
 		kind: "list", check: checkExtensions,
 		doc: "IMAP extensions that are switched off for everybody, by name; some clients mishandle some. docs/extensions.md lists them.",

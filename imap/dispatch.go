@@ -157,6 +157,11 @@ func (s *session) finish(r *request, rep reply, err error) error {
 		}
 		s.tellHighestModSeq(&rep, err == nil)
 	}
+	if r.cmd.flags&noSync == 0 {
+		if terr := s.tell(); terr != nil {
+			s.log.Error("imap_sync_failed", "command", r.name(), "error", terr)
+		}
+	}
 	if err != nil {
 		return s.answerError(r, err)
 	}

@@ -91,6 +91,7 @@ var storageReplies = []struct {
 	{storage.ErrNoMessage, imap.ResponseCodeNonExistent},
 	{storage.ErrTooBig, imap.ResponseCodeTooBig},
 	{storage.ErrDiskFull, imap.ResponseCodeUnavailable},
+	{storage.ErrTooManyAnnotations, "METADATA TOOMANY"},
 	{storage.ErrOverQuota, imap.ResponseCodeOverQuota},
 	{storage.ErrReadOnly, imap.ResponseCodeUnavailable},
 	{storage.ErrExpunged, codeExpungeIssued},

@@ -31,6 +31,9 @@ type extension struct {
 	onSelect func(s *session)
 	// onSync tells of what else may have changed in the selected mailbox.
 	onSync func(s *session)
+	// onTell tells what changed besides the selected mailbox, before a tagged
+	// reply and to clients in IDLE.
+	onTell func(s *session) error
 	// progress gives the response code that tells how far the command is.
 	progress func(s *session, done, goal int) string
 	// home finds the home of names that are not the login's own; its account is
@@ -159,6 +162,9 @@ func protocol() []*extension {
 		&extShared,
 		&extACL,
 		&extListMyRights,
+		&extMetadata,
+		&extMetadataServer,
+		&extListMetadata,
 	}
 }
 

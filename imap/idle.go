@@ -34,7 +34,10 @@ func (s *session) push() (err error) {
 	defer s.dropBatch()
 	defer s.recovered(s.idle, s.c.writes, &err)
 	s.c.seen(newsMailbox)
-	return s.sync(false, false)
+	if err := s.sync(false, false); err != nil {
+		return err
+	}
+	return s.tell()
 }
 
 // done reads the line that ends IDLE.

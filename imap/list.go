@@ -172,8 +172,8 @@ func (c *listCmd) write(s *session, n *listName, info bool) error {
 		w.Raw(` ("CHILDINFO" (` + c.criteria() + "))")
 	}
 	w.CRLF()
-	if n.box == nil {
-		return nil
+	if n.box == nil || !c.chooses(n) {
+		return nil // data follow what the options select only (RFC 5819 §2, RFC 9590 §4)
 	}
 	if len(c.status) > 0 && n.box.rights&storage.RightRead != 0 { // RFC 5819 §2: else no STATUS
 		if err := s.writeStatus(n.box, c.status); err != nil {

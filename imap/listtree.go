@@ -39,6 +39,15 @@ func (s *session) readTree(patterns []pattern) (*listTree, error) {
 // places are the mailboxes that the session may look up: all its own, and of
 // others those that patterns may match.
 func (s *session) places(patterns []pattern) ([]place, error) {
+	homes, err := s.homes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	return s.placesIn(homes)
+}
+
+// homes are the login's own and those in which names that match a pattern may be.
+func (s *session) homes(patterns []pattern) ([]home, error) {
 	homes := []home{s.own()}
 	for _, x := range s.srv.tables.extensions {
 		if x.homes == nil || !s.has(x) {
@@ -50,6 +59,11 @@ func (s *session) places(patterns []pattern) ([]place, error) {
 		}
 		homes = append(homes, more...)
 	}
+	return homes, nil
+}
+
+// placesIn are the mailboxes of homes that the login may look up.
+func (s *session) placesIn(homes []home) ([]place, error) {
 	var all []place
 	names := map[string]bool{}
 	for i := range homes {

@@ -72,6 +72,9 @@ func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	must(t, storage.Init(dir))
 	st, err := storage.Open(dir, so)
 	must(t, err)
+	if admins := options["admins"]; admins != "" {
+		must(t, st.SetSetting(storage.SettingAdmins, admins))
+	}
 	o.Store, o.Auth = st, auth.New(st, auth.Options{})
 	srv := server.NewServer(o)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -185,7 +188,9 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 		o.Off = strings.Split(value, ",")
 	case "read-timeout":
 		o.ReadTimeout, err = time.ParseDuration(value)
-	case "quota", "quota_messages", "quota_mailboxes":
+	case "admins": // one that can be changed
+		return nil
+	case "quota", "quota_messages", "quota_mailboxes", "server_comment", "admin_contact":
 		if so.Fixed == nil {
 			so.Fixed = map[string]string{}
 		}

@@ -45,6 +45,9 @@ type session struct {
 	idle *request // the IDLE that runs, or nil
 
 	scratch *batch // of the command that runs; see batch
+
+	notes map[string]any // what extensions keep of the session, by their names
+	atEnd []func()       // they do when it ends
 }
 
 // A selection is the selected mailbox.
@@ -146,10 +149,28 @@ func (s *session) progress() error {
 // end is the end of the session.
 func (s *session) end() {
 	s.unselect()
+	s.endOwn()
 	if s.hold != nil {
 		s.hold.Close()
 	}
 	s.dropBatch()
+}
+
+// endOwn ends what extensions have begun.
+func (s *session) endOwn() {
+	for _, f := range s.atEnd {
+		f()
+	}
+	s.notes, s.atEnd = nil, nil
+}
+
+// keep keeps v for an extension. end is done when the session ends.
+func (s *session) keep(x string, v any, end func()) {
+	if s.notes == nil {
+		s.notes = map[string]any{}
+	}
+	s.notes[x] = v
+	s.atEnd = append(s.atEnd, end)
 }
 
 // now is the house's clock, or the machine's where there is no house.
@@ -164,6 +185,7 @@ func (s *session) now() time.Time {
 // login and ENABLE brought is gone.
 func (s *session) reset() {
 	s.unselect()
+	s.endOwn()
 	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, off: extSet(s.srv.tables.off.Load()), scratch: s.scratch}
 	s.d.SetUTF8(false)
 	s.w.SetUTF8(false)

@@ -110,6 +110,21 @@ func (s *session) sync(withhold, withUID bool) error {
 	return s.w.Err()
 }
 
+// tell lets the extensions tell what changed besides the selected mailbox.
+func (s *session) tell() error {
+	if s.account == nil {
+		return nil
+	}
+	for _, x := range s.srv.tables.extensions {
+		if x.onTell != nil && s.has(x) {
+			if err := x.onTell(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // report tells a batch of the log. It returns the MODSEQ of the first expunge
 // that it withheld, or 0.
 func (s *session) report(box *storage.Mailbox, changes []storage.Change, withhold, withUID bool) (withheld storage.ModSeq) {

@@ -26,6 +26,7 @@ func (a *Account) Check() (findings []string, err error) {
 				c.orphans()
 				c.kept()
 				c.keptCount()
+				c.annotations()
 				c.blobs()
 			}
 			findings = c.findings

@@ -204,6 +204,9 @@ func (w *txn) renameInbox(to string) error {
 	*moved = *inbox
 	moved.ID, moved.Name, moved.UIDValidity, moved.SpecialUse = id, name, validity, nil
 	w.change(moved, w.next())
+	if err := w.copyAnnotations(inbox.ID, moved); err != nil {
+		return fatal(err)
+	}
 	*inbox = Mailbox{ID: inbox.ID, Name: inbox.Name, Space: empty, UIDValidity: inbox.UIDValidity, UIDNext: inbox.UIDNext,
 		Floor: inbox.HighestModSeq, FirstUnseen: inbox.UIDNext, RecentUID: inbox.UIDNext - 1,
 		SpecialUse: inbox.SpecialUse, Keywords: inbox.Keywords, KeptDays: inbox.KeptDays, Hold: inbox.Hold, ACL: inbox.ACL}
@@ -244,6 +247,9 @@ func (a *Account) DeleteMailbox(name string) (err error) {
 		}
 		if err := w.dropURLKey(m.ID); err != nil {
 			return err
+		}
+		if err := w.dropAnnotations(m.ID); err != nil {
+			return fatal(err)
 		}
 		w.used = w.used.plus(Usage{Octets: -m.Octets, Messages: -int64(m.Messages), Mailboxes: -1})
 		w.kept = w.kept.plus(KeptCount{Octets: m.Octets, Messages: int64(m.Messages)})

@@ -19,6 +19,12 @@ const (
 	// SettingKeptDays is for how many days expunged messages, and a deleted
 	// account, are kept.
 	SettingKeptDays = "kept_days"
+	// SettingComment and SettingContact are what the server says of itself, and
+	// how its people are reached (RFC 5464 §6.2). SettingAdmins names the
+	// accounts that run the box, separated by blanks. Only of the household.
+	SettingComment = "server_comment"
+	SettingContact = "admin_contact"
+	SettingAdmins  = "admins"
 	// SettingHold, "true", forbids to remove anything for good. Only of an
 	// account.
 	SettingHold = "hold"
@@ -89,6 +95,22 @@ func (st *Store) numberSetting(own, key string, def int64) (int64, error) {
 		return n, nil
 	}
 	return def, err
+}
+
+// HouseholdSetting is a setting of the household as it holds: the machine's
+// configuration wins. It is "" if it is not set.
+func (st *Store) HouseholdSetting(key string) (string, error) { return st.householdSetting(key) }
+
+// SetHouseholdSetting changes a setting, or with "" gives it its default again.
+// One that the machine's configuration has is refused.
+func (st *Store) SetHouseholdSetting(key, value string) error {
+	if _, ok := st.opts.Fixed[key]; ok {
+		return &NameError{Name: key, Why: "is fixed in the configuration of the machine"}
+	}
+	if value == "" {
+		return st.DeleteSetting(key)
+	}
+	return st.SetSetting(key, value)
 }
 
 // householdSetting is a setting as it holds: the machine's configuration wins.

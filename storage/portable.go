@@ -43,7 +43,8 @@ const (
 	recordAccountOK byte = 8 // messages u64, bodies u64 of the account
 	recordEnd       byte = 9 // accounts u64
 
-	recordNote byte = 128 // text: what could not be written
+	recordNote       byte = 128 // text: what could not be written
+	recordAnnotation byte = 129 // fields: 1 login, 2 entry, 3 value; of the last recordMailbox, or before the first one of the account
 )
 
 // portableMessageBytes: UID u32, MODSEQ u64, flags u64, date i64, zone i16,

@@ -97,6 +97,8 @@ func (l *portableLoad) load() error {
 			err = l.body(b)
 		case recordMessage:
 			err = l.message(b)
+		case recordAnnotation:
+			err = l.annotation(b)
 		case recordAccountOK:
 			err = l.accountEnd(b)
 		case recordNote:

@@ -48,9 +48,13 @@ func portableScene(t *testing.T) (*Store, *Account) {
 		st.AddAddress(a.id, "Ann@example.org"), st.SetSetting("kept_days", "3"), st.SetCredential(a.id, []byte("secret"))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.CreateAccount("bob", nil); err != nil {
+	bob, err := st.CreateAccount("bob", nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	annotate(t, a, sub.ID, Annotation{Entry: "/shared/Comment", Value: []byte("of the box\x00")}, Annotation{Entry: "/private/comment", Login: bob.ID, Value: []byte{}})
+	annotate(t, a, box.ID, Annotation{Entry: "/private/vendor/x/big", Login: a.id, Value: make([]byte, MaxAnnotation)})
+	annotate(t, a, MailboxID{}, Annotation{Entry: "/private/vendor/x/of-mine", Login: a.id, Value: []byte("1")})
 	return st, a
 }
 
@@ -76,6 +80,7 @@ func properties(t *testing.T, a *Account) string {
 		t.Fatal(err)
 	}
 	for _, m := range boxes {
+		fmt.Fprintln(&b, annotationsOf(t, a, m.ID))
 		m.ID, m.Space, m.UIDValidity, m.HighestModSeq, m.Floor, m.FirstUnseen = MailboxID{}, 0, 0, 0, 0, 0
 		fmt.Fprintf(&b, "%+v\n", m)
 	}
@@ -83,7 +88,7 @@ func properties(t *testing.T, a *Account) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String() + fmt.Sprint(subs)
+	return b.String() + annotationsOf(t, a, MailboxID{}) + fmt.Sprint(subs)
 }
 
 func TestPortable(t *testing.T) {

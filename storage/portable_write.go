@@ -130,6 +130,9 @@ func (x *portableAccount) write() error {
 	if err := x.p.write(recordAccount, b); err != nil {
 		return err
 	}
+	if err := x.annotations(MailboxID{}); err != nil {
+		return err
+	}
 	boxes, err := x.a.Mailboxes()
 	for i := 0; i < len(boxes) && err == nil; i++ {
 		err = x.mailbox(boxes[i].ID)
@@ -150,6 +153,9 @@ func (x *portableAccount) mailbox(id MailboxID) error {
 		return err
 	}
 	if err := x.p.write(recordMailbox, append(box.ID[:], encodeMailbox(&box)...)); err != nil {
+		return err
+	}
+	if err := x.annotations(id); err != nil {
 		return err
 	}
 	uids := make([]imap.UID, 0, BlockUIDs) // Append fills the capacity

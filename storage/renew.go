@@ -141,5 +141,8 @@ func (w *txn) renew(id MailboxID) error {
 	if err := w.bucket(bucketMailboxes).Delete(id[:]); err != nil {
 		return err
 	}
+	if err := errors.Join(w.copyAnnotations(id, &renewed.Mailbox), w.dropAnnotations(id)); err != nil {
+		return err
+	}
 	return w.putName(&renewed.Mailbox)
 }

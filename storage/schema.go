@@ -48,6 +48,7 @@ package storage
 //	         "volumes"   u16 volume, u64 counter last seen, repeated
 //	         "search"    u64, u64  which search.db is its (indextoken.go)
 //	         "bodies"    u64   octets in heads and chunks
+//	         "annotated" u64 octets in annotations, u32 entries with 1 in annotationlog
 //	         "kept"      u64 messages, u64 octets: expunged and restorable
 //	         "scrub"     u16 volume, repeated: a purge has yet to overwrite its free pages
 //	         "profile"   the account's name, addresses and settings, copied from
@@ -74,6 +75,11 @@ package storage
 //	records    BlobID/16 u64    -> block of records (records.go)
 //	           BlobID/16 u64, BlobID%16 u8 -> a large record
 //	threads    mail.Hash        -> ThreadID u64, also for ids only referenced
+//	annotations   MailboxID (0: the account), length of login u8, login ("": shared),
+//	              entry in lower case -> MODSEQ u64, length of entry u16, entry,
+//	              value, CRC-32C u32 of key and row (annotations.go)
+//	annotationlog MODSEQ u64, key in annotations -> "", or 1 if the entry has no
+//	              row that says so; both are made when first needed
 //	urlkeys    MailboxID        -> 32 random bytes: the account's key for URLs into the
 //	                               mailbox (urlkeys.go); made when first needed
 const formatVersion = 1
@@ -96,7 +102,10 @@ var (
 	bucketEmails    = []byte("emails")
 	bucketRecords   = []byte("records")
 	bucketThreads   = []byte("threads")
-	bucketURLKeys   = []byte("urlkeys")
+
+	bucketAnnotations   = []byte("annotations")
+	bucketAnnotationLog = []byte("annotationlog")
+	bucketURLKeys       = []byte("urlkeys")
 )
 
 // Kinds of entries in the change log.

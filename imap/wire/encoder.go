@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"io"
 	"strconv"
 	"sync"
@@ -217,6 +218,14 @@ func (w *Encoder) String(s string) *Encoder {
 		}
 	}
 	return w.Raw(s)
+}
+
+// String8 is String for any octets: with NUL among them it is a literal8.
+func (w *Encoder) String8(b []byte) *Encoder {
+	if bytes.IndexByte(b, 0) < 0 {
+		return w.String(string(b))
+	}
+	return w.Literal(int64(len(b)), true).Raw(string(b))
 }
 
 func withoutNUL(s string) string {

@@ -56,6 +56,37 @@ func (d *Decoder) NString() (s string, ok bool) {
 	return s, d.err == nil
 }
 
+// NString8 reads nstring or literal8: ok is false for NIL. One of more than limit
+// octets is tooLong, and is not read.
+func (d *Decoder) NString8(limit int64, tooLong error) (b []byte, ok bool) {
+	if d.TryWord("NIL") {
+		return nil, false
+	}
+	switch d.Peek() {
+	case '"':
+		b = bytes.Clone(d.quoted())
+	case '{', '~':
+		l := d.literal(true, maxNumber64)
+		if l == nil {
+			return nil, false
+		}
+		if l.Size > limit {
+			d.FailErr(tooLong)
+			return nil, false
+		}
+		b = d.literalBody(l)
+		if !l.Binary && bytes.IndexByte(b, 0) >= 0 {
+			d.Fail("literal without NUL")
+		}
+	default:
+		d.Fail("string, literal8 or NIL")
+	}
+	if int64(len(b)) > limit {
+		d.FailErr(tooLong)
+	}
+	return b, d.err == nil
+}
+
 // quoted reads a quoted string. The result is a piece of the segment, in which
 // escapes are removed in place.
 //
@@ -121,6 +152,16 @@ func (d *Decoder) literalBytes(limit int64) []byte {
 	if l == nil {
 		return nil
 	}
+	b := d.literalBody(l)
+	if bytes.IndexByte(b, 0) >= 0 { // literal = ... *CHAR8
+		d.failAt(at, "literal without NUL")
+		return nil
+	}
+	return b
+}
+
+// literalBody reads a literal into memory, as far as a command may have such.
+func (d *Decoder) literalBody(l *Literal) []byte {
 	budget := int64(ArgumentsBeforeLogin)
 	if d.loggedIn {
 		budget = Arguments
@@ -135,10 +176,6 @@ func (d *Decoder) literalBytes(limit int64) []byte {
 		return nil
 	}
 	if !d.ready() {
-		return nil
-	}
-	if bytes.IndexByte(b, 0) >= 0 { // literal = ... *CHAR8
-		d.failAt(at, "literal without NUL")
 		return nil
 	}
 	return b
