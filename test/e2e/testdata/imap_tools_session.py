@@ -58,11 +58,14 @@ with connect() as box:
     assert (kind, data) == ("OK", [b"(1 3)(2)"]), (kind, data)
     kind, (roots, quota) = c.getquotaroot("INBOX")
     assert kind == "OK" and roots[0].startswith(b"INBOX"), (roots, quota)
-    if "ACL" in c.capabilities:
-        kind, data = c.myrights("INBOX")
-        assert kind == "OK" and b"l" in data[0].split()[-1], data
-        kind, data = c.getacl("INBOX")
-        assert kind == "OK", data
+    kind, data = c.myrights('"tools box"')
+    assert kind == "OK" and set(b"lrswipkxtea") <= set(data[0].split()[-1]), data
+    assert c.setacl('"tools box"', "anyone", "lr")[0] == "OK"
+    kind, data = c.getacl('"tools box"')
+    assert kind == "OK" and data[0].endswith(b"anyone lr"), data
+    assert c.deleteacl('"tools box"', "anyone")[0] == "OK"
+    kind, data = c.getacl('"tools box"')
+    assert kind == "OK" and b"anyone" not in data[0], data
 
     box.flag(["1", "2"], [MailMessageFlags.FLAGGED, "Tools"], True)
     assert box.uids(AND(flagged=True, keyword="Tools")) == ["1", "2"]
