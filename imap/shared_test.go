@@ -1,16 +1,18 @@
-package imap_test
+package imap
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"nestbox/auth"
-	server "nestbox/imap"
 	"nestbox/storage"
 )
 
@@ -24,7 +26,7 @@ func TestListOpensNoStrangers(t *testing.T) {
 	so := storage.Options{NoSync: true, Version: "test"}
 	st, err := storage.Open(dir, so)
 	must(t, err)
-	credential, err := scriptCredential()
+	credential, err := testCredential()
 	must(t, err)
 	for _, name := range []string{"ann", "bob"} {
 		_, err = st.CreateAccount(name, credential)
@@ -63,36 +65,46 @@ func TestListOpensNoStrangers(t *testing.T) {
 		path := filepath.Join(dir, "accounts", string(id), "mail.db")
 		must(t, os.Rename(path, path+".away"))
 	}
-	log := new(scriptLog)
-	so.Log = textLogger(log)
-	st, err = storage.Open(dir, so)
+	b := &testBox{t: t, log: new(logBuffer)}
+	so.Log = slog.New(slog.NewTextHandler(b.log, nil))
+	b.st, err = storage.Open(dir, so)
 	must(t, err)
-	srv := server.NewServer(server.Options{Store: st, Auth: auth.New(st, auth.Options{}), Log: textLogger(log)})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l, false) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		must(t, srv.Shutdown(ctx))
-		<-served
-		must(t, st.Close())
-	})
-	c := dialShared(t, l.Addr().String(), "ann")
+	b.serve()
+	c := b.login()
 	lines := c.ok(`LIST "" Shared/*`)
 	if len(lines) != 1 || lines[0] != `* LIST (\HasNoChildren) "/" Shared/team49/box7` {
 		t.Errorf("ann sees %q", lines)
 	}
-	if text := log.String(); contains(text, "imap_shared_unavailable") {
+	if text := b.log.String(); strings.Contains(text, "imap_shared_unavailable") {
 		t.Errorf("accounts of strangers were opened:\n%s", text)
 	}
 	// Those of bob can't be read now, but for one: the others are told.
-	c = dialShared(t, l.Addr().String(), "bob")
+	c = b.dial()
+	c.ok(`LOGIN bob "` + testPassword + `"`)
 	if lines := c.ok(`LIST "" Shared/*/box7`); len(lines) != 1 {
 		t.Errorf("bob sees %q", lines)
 	}
-	if !contains(log.String(), "imap_shared_unavailable") {
+	if !strings.Contains(b.log.String(), "imap_shared_unavailable") {
 		t.Error("accounts that can't be read are not in the log")
 	}
+}
+
+// serve serves the box's store until the end of the test.
+func (b *testBox) serve() {
+	t := b.t
+	b.srv = NewServer(Options{Store: b.st, Auth: auth.New(b.st, auth.Options{}), Log: slog.New(slog.NewTextHandler(b.log, nil))})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	b.addr = l.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- b.srv.Serve(l, false) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		must(t, b.srv.Shutdown(ctx))
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+		must(t, b.st.Close())
+	})
 }
