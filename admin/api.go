@@ -55,6 +55,7 @@ type API interface {
 	BackupSource(ctx context.Context) (BackupSource, error)
 	Backup(ctx context.Context, have storage.BackupHave, sink func(*storage.BackupPart) error) error
 	PolicyAPI
+	SharingAPI
 	// Portable writes all mail as a portable stream (storage.Store.WritePortable).
 	Portable(ctx context.Context, w io.Writer) error
 
@@ -77,6 +78,7 @@ type Account struct {
 	ID        string    `json:"id"`
 	Created   time.Time `json:"created"`
 	Disabled  bool      `json:"disabled,omitempty"`
+	Shared    bool      `json:"shared,omitempty"` // nobody logs in to it
 	Addresses []string  `json:"addresses"`
 	Messages  int64     `json:"messages"`
 	Octets    int64     `json:"octets"`

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"nestbox/auth"
 	"nestbox/storage"
@@ -56,7 +57,7 @@ func (l *Local) Accounts(context.Context) ([]Account, error) {
 
 func (l *Local) describe(info storage.AccountInfo) (Account, error) {
 	a := Account{
-		Name: info.Name, ID: string(info.ID), Created: info.Created, Disabled: info.Disabled, Addresses: []string{},
+		Name: info.Name, ID: string(info.ID), Created: info.Created, Disabled: info.Disabled, Shared: info.Shared(), Addresses: []string{},
 	}
 	addresses, err := l.st.Addresses(info.ID)
 	if err != nil {
@@ -91,6 +92,9 @@ func (l *Local) SetPassword(_ context.Context, name, password string) error {
 	info, err := l.st.FindAccount(name)
 	if err != nil {
 		return err
+	}
+	if info.Shared() {
+		return fmt.Errorf("%w: nobody logs in to a shared account", errWrongUse)
 	}
 	credential, err := auth.NewCredential(password)
 	if err != nil {

@@ -118,6 +118,7 @@ func (s *Server) routes() http.Handler {
 	s.healthRoutes(mux)
 	mux.HandleFunc("POST /v1/backup", s.backupData)
 	s.policyRoutes(mux)
+	s.sharingRoutes(mux)
 	mux.HandleFunc("GET /v1/portable", s.portable)
 	return mux
 }

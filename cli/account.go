@@ -16,17 +16,22 @@ var cmdAccountAdd = command{
 	name:  "account add",
 	args:  "NAME",
 	short: "Make an account",
-	long:  `Makes an account with the mailboxes INBOX, Drafts, Sent, Archive, Junk and Trash. NAME logs in: a word, or an address. The password is asked for on a terminal; where nobody types, --password-stdin reads it from the first line of standard input, and --generate makes one and prints it. On a new box, where nothing is in the place of the data folder yet, the data folder is made too.`,
+	long:  `Makes an account with the mailboxes INBOX, Drafts, Sent, Archive, Junk and Trash. NAME logs in: a word, or an address. The password is asked for on a terminal; where nobody types, --password-stdin reads it from the first line of standard input, and --generate makes one and prints it. On a new box, where nothing is in the place of the data folder yet, the data folder is made too. With --shared nobody logs in: its mailboxes are for those who get rights to them (acl set), under Shared/NAME/.`,
 	examples: []example{
 		{"nestbox account add anna", "asks for the password"},
 		{"pass show mail/anna | nestbox account add anna --password-stdin", "takes it from a password manager"},
 		{"nestbox account add anna --generate", "makes a password and prints it"},
+		{"nestbox account add support --shared", "mailboxes of a team"},
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
 		ask := passwordFlags(fs)
 		asJSON := jsonFlag(fs)
+		shared := fs.Bool("shared", false, "an account that nobody logs in to: it has no password")
 		return func(ctx context.Context, e *env, args []string) error {
+			if *shared {
+				return addShared(ctx, e, args[0], *asJSON)
+			}
 			password, made, err := ask(e, "Password for "+args[0])
 			if err != nil {
 				return err
