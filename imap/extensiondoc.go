@@ -15,6 +15,10 @@ type ExtensionInfo struct {
 	Enable       string // its name in ENABLE, or ""
 	Fixed        bool   // can't be switched off
 	Commands     []string
+	// File and Transcripts are where it stands and what tests it, as far as
+	// the sources are at hand.
+	File        string
+	Transcripts []string
 }
 
 // Extensions lists the extensions in the order of announcement.
@@ -34,12 +38,13 @@ func Extensions() []ExtensionInfo {
 }
 
 // WriteExtensions writes docs/extensions.md.
-func WriteExtensions(w io.Writer) error {
+func WriteExtensions(w io.Writer, all []ExtensionInfo) error {
 	var b strings.Builder
-	b.WriteString("# Extensions\n\nPrinted from the table in `imap/extension.go`; don't edit. An extension that can be switched off is named\n" +
-		"in the configuration for the whole server, or for one account.\n\n" +
-		"| Name | Specification | Capabilities | Commands | Switched on by | Can be switched off |\n|-|-|-|-|-|-|\n")
-	for _, x := range Extensions() {
+	b.WriteString("# Extensions\n\nPrinted from the table in `imap/extension.go`; don't edit. All are complete, and on unless they are switched off:\n" +
+		"those that can be are named in the configuration for the whole server, or for one account. Files are in `imap/`,\n" +
+		"transcripts in `imap/testdata/script/`: those that name the specification.\n\n" +
+		"| Name | Specification | Capabilities | Commands | Switched on by | Can be switched off | File | Transcripts |\n|-|-|-|-|-|-|-|-|\n")
+	for _, x := range all {
 		enable, off := "-", "yes"
 		if x.Enable != "" {
 			enable = "`ENABLE " + x.Enable + "`"
@@ -47,8 +52,16 @@ func WriteExtensions(w io.Writer) error {
 		if x.Fixed {
 			off = "no"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", x.Name, x.RFC, strings.Join(x.Capabilities, " "), strings.Join(x.Commands, " "), enable, off)
+		transcripts := strings.Join(x.Transcripts, " ")
+		if n := len(x.Transcripts); n > manyTranscripts {
+			transcripts = fmt.Sprint(n)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", x.Name, x.RFC, strings.Join(x.Capabilities, " "), strings.Join(x.Commands, " "),
+			enable, off, x.File, transcripts)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// manyTranscripts are counted, not listed.
+const manyTranscripts = 16
