@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,7 +45,8 @@ type Account struct {
 	stray    bool    // f is to be closed when nobody uses it
 	trouble  opening // how the last opening failed
 	rest     *time.Timer
-	left     left // how the files were when they were closed
+	left     left         // how the files were when they were closed
+	used     atomic.Int64 // when they were last wanted, in nanoseconds
 
 	writer writer
 	watch  watchers
@@ -82,6 +81,8 @@ type files struct {
 	noted AccountNote
 	// shares are what the ACLs granted when the files were opened.
 	shares map[Identifier]Rights
+	// mapped is what of the address space mail.db has. Only the writer's.
+	mapped int64
 }
 
 func newAccount(st *Store, id AccountID) *Account {
@@ -117,6 +118,7 @@ func (a *Account) acquire() (*files, error) {
 	}
 	a.users++
 	a.uses++
+	a.used.Store(time.Now().UnixNano())
 	return a.f, nil
 }
 
@@ -146,8 +148,13 @@ func (a *Account) closeAtRest() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.closeNow()
+}
+
+// closeNow closes the files unless somebody uses them. a.mu is held.
+func (a *Account) closeNow() bool {
 	if a.f == nil || a.users > 0 {
-		return
+		return false
 	}
 	a.f.lastNote()
 	a.left = left{a.f.blobs.counter.Load(), a.f.blobs.run}
@@ -155,6 +162,7 @@ func (a *Account) closeAtRest() {
 		a.st.log.Error("account_close_failed", "account", string(a.id), "error", err)
 	}
 	a.f = nil
+	return true
 }
 
 // close ends the account: what is queued is written, later calls get ErrClosed.
@@ -183,22 +191,10 @@ func boltOptions(o *Options) *bolt.Options {
 		FreelistType: bolt.FreelistMapType,
 		NoSync:       o.NoSync,
 	}
-	if strconv.IntSize == 64 {
+	if o.maps().hard == 0 {
 		bo.InitialMmapSize = mapLimit
 	}
 	return bo
-}
-
-// indexLimit is the largest size of mail.db on this machine, 0 for none: a
-// map of 32 bits must not double beyond it (STORAGE.md §7).
-func indexLimit() int64 {
-	switch {
-	case strconv.IntSize == 64:
-		return 0
-	case runtime.GOARCH == "mips" || runtime.GOARCH == "mipsle":
-		return 128 << 20
-	}
-	return 256 << 20
 }
 
 func openFiles(a *Account) (f *files, err error) {
@@ -213,15 +209,7 @@ func openFiles(a *Account) (f *files, err error) {
 		}
 	}()
 	path := filepath.Join(a.dir, "mail.db")
-	if _, err := os.Stat(path); err != nil {
-		return f, err // bolt would make an empty one
-	}
-	bo := boltOptions(&a.st.opts)
-	bo.MaxSize = int(indexLimit())
-	if bo.ReadOnly = a.st.opts.readOnly; bo.ReadOnly {
-		bo.InitialMmapSize, bo.MaxSize = 0, 0
-	}
-	if f.mail, err = openMap(path, bo); err != nil {
+	if err = f.openIndex(path); err != nil {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	f.mail.AllocSize = allocStep
@@ -269,6 +257,7 @@ func (f *files) close() error {
 	if f.mail != nil {
 		errs = append(errs, f.mail.Close())
 	}
+	f.maps().give(f)
 	return errors.Join(errs...)
 }
 

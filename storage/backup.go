@@ -71,10 +71,11 @@ type accountBackup struct {
 
 	sealed map[uint16]uint64 // volumes that were handed out: their counters
 
-	mu     sync.Mutex // of what the writer's goroutine shares
-	mail   *fileCopy
-	last   *fileCopy // the volume that is written to, if any
-	frozen *frozen
+	mu      sync.Mutex // of what the writer's goroutine shares
+	mail    *fileCopy
+	last    *fileCopy // the volume that is written to, if any
+	frozen  *frozen
+	lastMap heldMap // of last
 
 	// The longest that a state was held under one transaction, and that the
 	// writer was.
@@ -122,6 +123,7 @@ func (a *Account) backup(ctx context.Context, folder string, have map[string]str
 	}()
 	err = b.run()
 	b.unpin()
+	f.maps().give(&b.lastMap)
 	if err == nil {
 		a.st.log.Info("backup_account", "account", string(a.id), "held_ms", b.held.Milliseconds(), "stopped_ms", b.stopped.Milliseconds())
 	}

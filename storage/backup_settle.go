@@ -181,6 +181,10 @@ func (b *accountBackup) sealedVolumes() error {
 	if _, skipped := b.sealed[last]; last == 0 || b.last != nil || skipped {
 		return nil
 	}
+	// It is in use from now to the end.
+	if err := b.f.maps().take(&b.lastMap, b.f.maps().limits.volume, true, compactPatience); err != nil {
+		return err
+	}
 	p, err := b.beginVolume(last)
 	if errors.Is(err, ErrUnavailable) {
 		b.skip(last, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,6 +28,8 @@ type boltFile struct {
 	path     string
 	broken   atomic.Bool
 	faulty   atomic.Bool // reading it failed at least once
+	// growing, if set, is asked before each Update, with the file's size.
+	growing func(size int64) error
 	// reading counts the reading transactions that are open, or about to be.
 	reading atomic.Int32
 
@@ -87,6 +90,9 @@ func (b *boltFile) run(write bool, fn func(tx *bolt.Tx) error) error {
 	do := h.db.View
 	if write {
 		do = h.db.Update
+		if err := b.mayGrow(h); err != nil {
+			return err
+		}
 	}
 	var began *bolt.Tx
 	var result error
@@ -104,12 +110,34 @@ func (b *boltFile) run(write bool, fn func(tx *bolt.Tx) error) error {
 		// is read again before more is built on it.
 		b.failed(h, true)
 	}
+	if write && err != nil && strings.HasPrefix(err.Error(), noMap) {
+		// The commit is undone, but the file has no map any more: it is opened
+		// again, as large as it was.
+		b.broken.Store(true)
+		err = fmt.Errorf("%w: %s: %w", errNoMap, b.path, err)
+	}
 	if panicked {
 		// A transaction that has ended belongs to no file any more. One that
 		// failed in its commit may hold the lock of the map, whatever it says.
 		b.failed(h, began == nil || began.DB() != nil || done)
 	}
 	return err
+}
+
+// noMap is how bbolt begins to say that it couldn't map a file that grows.
+const noMap = "mmap allocate error"
+
+var errNoMap = fmt.Errorf("%w: no address space for a file that grows", ErrUnavailable)
+
+func (b *boltFile) mayGrow(h *boltHandle) error {
+	if b.growing == nil {
+		return nil
+	}
+	info, err := h.file.Stat()
+	if err != nil {
+		return err
+	}
+	return b.growing(info.Size())
 }
 
 // use counts a user of the present file.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -23,6 +22,8 @@ const (
 	compactLastPart = 0.5
 	// compactPeriod is how often is looked.
 	compactPeriod = 10 * time.Minute
+	// compactPatience is how long one waits for address space for its copy.
+	compactPatience = 20 * time.Second
 	// collectPeriod is how long the bytes of a few removed blobs stay in a
 	// sealed volume.
 	collectPeriod = 24 * time.Hour
@@ -83,6 +84,9 @@ func (a *Account) compactWhenDue(ctx context.Context) (next time.Time, err error
 	err = w.run()
 	if errors.Is(err, ErrDiskFull) {
 		return a.now().Add(6 * time.Hour), nil // said in the log, and perhaps there is room then
+	}
+	if noSpace := new(mapSpaceError); errors.As(err, &noSpace) {
+		return a.now().Add(time.Hour), nil // the files of others are in use
 	}
 	return next, err
 }
@@ -158,14 +162,14 @@ func (w *compactWork) mail() error {
 	if err != nil || !w.due(size, free, true, false) {
 		return err
 	}
-	return w.do(w.mailCompaction(), size, free)
+	return w.do(w.mailCompaction(size, free), size, free)
 }
 
-func (w *compactWork) mailCompaction() *compaction {
+func (w *compactWork) mailCompaction(size, free int64) *compaction {
 	f := w.f
-	bo := boltOptions(&w.a.st.opts)
-	bo.MaxSize = int(indexLimit())
+	bo, octets := indexOptions(&w.a.st.opts, size-free+2*allocStep)
 	c := w.compaction(f.mail.path, bo)
+	c.mapped = octets
 	c.begin = func() (*pinned, error) { return f.mail.beginPin(func() {}) }
 	var counter uint64
 	c.stamp = func(tx *bolt.Tx) error {
@@ -176,6 +180,7 @@ func (w *compactWork) mailCompaction() *compaction {
 	c.swap = func(copy *boltFile) error {
 		f.blobs.counter.Store(counter)
 		f.mail.replace(copy)
+		f.mapped = octets
 		return nil
 	}
 	return c
@@ -274,12 +279,9 @@ func (a *Account) collectFrom(ctx context.Context, n uint16) error {
 
 func (w *compactWork) volumeCompaction(v *volume) *compaction {
 	o := &w.a.st.opts
-	bo := boltOptions(o)
-	bo.InitialMmapSize, bo.MaxSize = 0, int(volumeLimit(o))
-	if strconv.IntSize == 64 {
-		bo.InitialMmapSize, bo.MaxSize = int(volumeLimit(o)), 0
-	}
+	bo, octets := volumeOptions(o, 0, true)
 	c := w.compaction(v.path, bo)
+	c.mapped = 2 * octets // of the copy and of the source, which is in use for as long
 	c.grow = int(min(allocStep, volumeLimit(o)/16))
 	c.begin = func() (*pinned, error) {
 		if err := v.hold(true); err != nil {
@@ -324,9 +326,12 @@ func (w *compactWork) do(c *compaction, size, free int64) error {
 	if err := w.room(c.path, size, free); err != nil {
 		return err
 	}
-	// Two maps at a time: those of volumes that nobody reads make room.
-	volumeMaps.take(c, mapSize(size-free+2*allocStep))
-	defer volumeMaps.give(c)
+	// Two maps at a time: what nobody uses makes room.
+	m := w.a.st.opts.maps()
+	if err := m.take(c, c.mapped, true, compactPatience); err != nil {
+		return fmt.Errorf("compact %s: %w", c.path, err)
+	}
+	defer m.give(c)
 	start := time.Now()
 	if err := c.run(); err != nil {
 		return fmt.Errorf("compact %s: %w", c.path, err)
@@ -339,10 +344,6 @@ func (w *compactWork) do(c *compaction, size, free int64) error {
 		"took", time.Since(start).Round(time.Millisecond).String(), "stalled", c.longest.Round(100*time.Microsecond).String())
 	return nil
 }
-
-// closeIdle and lastUsed make a compaction's map one that stays.
-func (c *compaction) closeIdle() bool { return false }
-func (c *compaction) lastUsed() int64 { return time.Now().UnixNano() }
 
 // space tells how large a volume is, how much of it is free, and whether it
 // may hold bytes of removed blobs. It needn't be open for writing for that.

@@ -319,7 +319,7 @@ func TestCompactionWithoutRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := compactWork{ctx: t.Context(), a: d.a, f: f, all: true}
-		err = w.mailCompaction().run() // without looking for room first
+		err = w.mailCompaction(0, 0).run() // without looking for room first
 		f.release()
 		if d.do("compaction", err) {
 			done++

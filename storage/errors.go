@@ -76,12 +76,12 @@ func mapError(err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	case errors.Is(err, berrors.ErrMaxSizeReached):
-		return &LimitError{What: "bytes in an account's index on this machine", Max: indexLimit()}
+		return &LimitError{What: "bytes in an account's index on this machine", Max: processMaps().limits.index}
 	case errors.Is(err, berrors.ErrDatabaseNotOpen):
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	case errors.Is(err, ErrUnavailable):
 		return err
-	case errors.Is(err, fs.ErrNotExist), isDiskTrouble(err):
+	case errors.Is(err, fs.ErrNotExist), isDiskTrouble(err), errors.Is(err, syscall.ENOMEM), errors.Is(err, berrors.ErrInvalidMapping):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err

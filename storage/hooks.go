@@ -22,6 +22,8 @@ type hooks struct {
 	upkeep time.Duration
 	// compact has every file compacted in which anything is free.
 	compact bool
+	// maps is another budget than the process's.
+	maps *mapBudget
 }
 
 func (o *Options) journalFile(path string, f *os.File) journalFile {

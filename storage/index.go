@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,8 @@ type searchIndex struct {
 	closed  bool         // together with them
 	damaged bool         // to be made anew
 	token   uint64       // of the file
+	mapped  int64        // what of the address space it has
+	used    atomic.Int64 // when, in nanoseconds
 
 	busy  sync.Mutex // of who builds
 	built *files     // what is known below was learned with
@@ -58,6 +61,7 @@ func (x *searchIndex) path() string { return filepath.Join(x.a.dir, "search.db")
 // open. A file that turns out to be damaged is given up, and made anew by the
 // next step.
 func (x *searchIndex) use(f *files, fn func(db *boltFile) error) error {
+	x.used.Store(time.Now().UnixNano())
 	for {
 		x.mu.RLock()
 		if x.db != nil && x.files == f {
@@ -76,6 +80,10 @@ func (x *searchIndex) use(f *files, fn func(db *boltFile) error) error {
 		err = fn(x.db)
 	}
 	x.mu.RUnlock()
+	if errors.Is(err, errNoMap) {
+		x.closeIdle()
+		return err
+	}
 	if !damaged && (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnavailable)) {
 		x.a.st.log.Warn("search_index_damaged", "account", string(x.a.id), "error", err)
 		x.mu.Lock()
@@ -104,23 +112,28 @@ func (x *searchIndex) open(f *files) error {
 	if err != nil {
 		return err
 	}
+	if err := x.takeMap(); err != nil {
+		return err
+	}
 	db, err := x.load(known)
 	if err == nil && db != nil {
 		x.db = db
 		return nil
 	}
 	if err != nil && !errors.Is(err, ErrCorrupt) && !damagedFile(err) {
+		x.maps().give(x)
 		return mapError(err)
 	}
-	return mapError(x.create(known.now))
+	if err = x.create(known.now); err != nil {
+		x.maps().give(x)
+	}
+	return mapError(err)
 }
 
 // load opens the file that is there; nil if it is not ours, or of another time
 // than mail.db.
 func (x *searchIndex) load(known indexTokens) (*boltFile, error) {
-	bo := boltOptions(&x.a.st.opts)
-	bo.InitialMmapSize = 0
-	db, err := openMap(x.path(), bo)
+	db, err := x.maps().openMap(x.path(), x.options())
 	if err != nil {
 		return nil, err
 	}
@@ -155,9 +168,7 @@ func (x *searchIndex) create(token uint64) error {
 	if err := os.RemoveAll(x.path()); err != nil {
 		return err
 	}
-	bo := boltOptions(&x.a.st.opts)
-	bo.InitialMmapSize = 0
-	db, err := openMap(x.path(), bo)
+	db, err := openMap(x.path(), x.options())
 	if err != nil {
 		return err
 	}
@@ -191,6 +202,7 @@ func (x *searchIndex) renew() {
 	if x.damaged && x.db != nil {
 		_ = x.db.Close() // what it says doesn't matter any more
 		x.db, x.built = nil, nil
+		x.maps().give(x)
 		_ = os.Remove(x.path())
 	}
 }
@@ -203,9 +215,7 @@ func (x *searchIndex) close() error {
 	if x.db == nil {
 		return nil
 	}
-	err := x.db.Close()
-	x.db = nil
-	return err
+	return x.closeFile()
 }
 
 // plan has the next quiet moment build what is missing.
@@ -275,6 +285,9 @@ func (x *searchIndex) begin(f *files) error {
 			return err
 		}
 		x.built = f
+	}
+	if x.full() {
+		return nil // the rest is read
 	}
 	return x.a.exec(func(f *files) error {
 		if f.blobs.complete(x.next) {
@@ -346,6 +359,7 @@ func (x *searchIndex) add(f *files, s *signatureBlock) error {
 
 // write stores a complete block.
 func (x *searchIndex) write(f *files, s *signatureBlock) error {
+	x.grow()
 	token, err := x.announce(f)
 	if err != nil {
 		return err

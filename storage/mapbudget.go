@@ -1,86 +1,177 @@
 package storage
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
 	"math/bits"
-	"runtime"
-	"strconv"
+	"slices"
 	"sync"
+	"time"
 )
 
-// A mapBudget bounds how much address space the body volumes of all accounts
-// take. With 32 bits there is little of it, in one piece even less, and bbolt
-// maps whole files (STORAGE.md §7). The one used longest ago is closed first.
+// A mapBudget bounds how much address space the open files of all accounts
+// take, and how many they are. bbolt maps whole files, in powers of two; with
+// 32 bits there is little address space, in one piece even less, and a file
+// that can't be mapped can't be read (STORAGE.md §7).
+//
+// What is not in use is closed, the one used longest ago first, and opened
+// again when it is wanted. What is in use stays: the index of an account while
+// somebody reads or writes there, a volume for one read or commit. Who wants
+// more than there is then waits a little, and gets ErrUnavailable. Files that
+// are in use for long leave room for one volume, so that everybody who only
+// waits for a volume gets it at last.
 type mapBudget struct {
-	limit int64 // 0 for none
+	soft  int64 // beyond which what is not in use is closed
+	hard  int64 // beyond which nothing is opened; 0 for no bound
+	spare int64 // of hard, that is left to volumes
+	files int   // beyond which what is not in use is closed; 0 for no bound
 
-	mu    sync.Mutex
-	total int64
-	open  map[mapped]int64
+	limits mapLimits
+
+	mu   sync.Mutex
+	open map[mapped]mapShare
 }
 
-// mapped is an open volume. closeIdle reports false when it is in use.
+// mapLimits are sizes of files that fit such a budget.
+type mapLimits struct {
+	volume int64 // of a body volume
+	index  int64 // of mail.db, 0 for none
+	first  int64 // of bodies in mail.db
+}
+
+// A mapShare is what one takes.
+type mapShare struct {
+	octets int64
+	long   bool
+}
+
+// mapped is an open file, or several that are closed together. closeIdle
+// closes it unless it is in use, and reports whether it did.
 type mapped interface {
 	closeIdle() bool
 	lastUsed() int64
 }
 
-// volumeMaps is the process's: address space is.
-var volumeMaps = mapBudget{limit: volumeMapLimit(), open: map[mapped]int64{}}
+const (
+	// mapPatience is how long a request waits for others to be done.
+	mapPatience = 5 * time.Second
+	// mapTick is how often it looks.
+	mapTick = 5 * time.Millisecond
+)
 
-// volumeMapLimit is half of what DESIGN §5 allows; the other half is for the
-// indexes, which stay open as long as their accounts.
-func volumeMapLimit() int64 {
-	switch {
-	case strconv.IntSize == 64:
-		return 0
-	case runtime.GOARCH == "mips" || runtime.GOARCH == "mipsle":
-		return 128 << 20
-	}
-	return 256 << 20
-}
-
-// mapSize is what bbolt maps of a file: the next power of two.
+// mapSize is what bbolt maps of a file: the next power of two, up to 1 GB.
 func mapSize(file int64) int64 {
+	const step = 1 << 30
+	if file > step {
+		return (file + step - 1) / step * step
+	}
 	return max(32<<10, int64(1)<<bits.Len64(uint64(max(file, 1)-1)))
 }
 
-// take counts a map of so many octets that is about to be made. If others are
-// to be closed for it and all of them are in use, it is made all the same.
-func (m *mapBudget) take(v mapped, octets int64) {
-	if m.limit == 0 {
-		return
-	}
-	m.mu.Lock()
-	m.total += octets - m.open[v]
-	m.open[v] = octets
-	var idle []mapped
-	for over, passed := m.total-m.limit, map[mapped]bool{v: true}; over > 0; {
-		var oldest mapped
-		for o := range m.open {
-			if !passed[o] && (oldest == nil || o.lastUsed() < oldest.lastUsed()) {
-				oldest = o
-			}
+// A mapSpaceError says that there is no address space for a file.
+type mapSpaceError struct {
+	Octets, Limit int64
+}
+
+func (e *mapSpaceError) Error() string {
+	return fmt.Sprintf("no address space for a map of %d MB: the files in use take up the %d MB that there are", e.Octets>>20, e.Limit>>20)
+}
+
+// Is lets such a file answer as one that can be read later.
+func (e *mapSpaceError) Is(target error) bool { return target == ErrUnavailable }
+
+// take counts a map of so many octets that is about to be made, instead of
+// what v had, and closes others for it. If too many of them are in use, it
+// waits.
+func (m *mapBudget) take(v mapped, octets int64, long bool, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; time.Sleep(mapTick) {
+		m.closeFor(v, octets)
+		if m.try(v, mapShare{octets, long}) {
+			return nil
 		}
-		if oldest == nil {
-			break
+		if time.Now().After(end) {
+			return &mapSpaceError{octets, m.hard}
 		}
-		passed[oldest] = true
-		over -= m.open[oldest]
-		idle = append(idle, oldest)
-	}
-	m.mu.Unlock()
-	for _, o := range idle {
-		o.closeIdle() // gives its share back
 	}
 }
 
-// give counts out a map that is no more.
-func (m *mapBudget) give(v mapped) {
-	if m.limit == 0 {
+// try counts the map if there is room for it now.
+func (m *mapBudget) try(v mapped, s mapShare) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all, long := int64(0), int64(0)
+	for o, share := range m.open {
+		if o == v {
+			continue
+		}
+		if all += share.octets; share.long {
+			long += share.octets
+		}
+	}
+	// One that is larger than all there should be may be tried alone.
+	if m.hard > 0 && all > 0 && all+s.octets > m.hard || m.hard > 0 && s.long && long > 0 && long+s.octets > m.hard-m.spare {
+		return false
+	}
+	m.open[v] = s
+	return true
+}
+
+// closeFor closes what is not in use while there is too much with v's map.
+func (m *mapBudget) closeFor(v mapped, octets int64) {
+	if !m.over(v, octets) {
 		return
 	}
 	m.mu.Lock()
+	all := slices.Collect(maps.Keys(m.open))
+	m.mu.Unlock()
+	used := make(map[mapped]int64, len(all)) // it changes meanwhile
+	for _, o := range all {
+		used[o] = o.lastUsed()
+	}
+	slices.SortFunc(all, func(x, y mapped) int { return cmp.Compare(used[x], used[y]) })
+	for _, o := range all {
+		// closeIdle gives its share back. It may want locks that others hold
+		// who want m's, so m's isn't held.
+		if o != v && o.closeIdle() && !m.over(v, octets) {
+			return
+		}
+	}
+}
+
+// closeAll closes all that is not in use.
+func (m *mapBudget) closeAll() {
+	m.mu.Lock()
+	all := slices.Collect(maps.Keys(m.open))
+	m.mu.Unlock()
+	for _, o := range all {
+		o.closeIdle()
+	}
+}
+
+// over reports whether there is too much with v's map.
+func (m *mapBudget) over(v mapped, octets int64) bool {
+	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.total -= m.open[v]
+	files := 1
+	for o, share := range m.open {
+		if o != v {
+			octets += share.octets
+			files++
+		}
+	}
+	return m.soft > 0 && octets > m.soft || m.files > 0 && files > m.files
+}
+
+// give counts out what is no more.
+func (m *mapBudget) give(v mapped) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	delete(m.open, v)
 }
+
+// A heldMap is one that isn't closed for others.
+type heldMap struct{ _ byte }
+
+func (*heldMap) closeIdle() bool { return false }
+func (*heldMap) lastUsed() int64 { return time.Now().UnixNano() }

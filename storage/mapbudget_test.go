@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"errors"
 	"slices"
 	"testing"
+	"time"
 )
 
 type testMap struct {
@@ -20,39 +22,98 @@ func (v *testMap) closeIdle() bool {
 	return !v.busy
 }
 
+func (m *mapBudget) sum() (octets int64) {
+	for _, s := range m.open {
+		octets += s.octets
+	}
+	return octets
+}
+
 func TestMapBudget(t *testing.T) {
 	t.Parallel()
-	m := &mapBudget{limit: 100, open: map[mapped]int64{}}
+	m := &mapBudget{soft: 100, hard: 130, spare: 30, open: map[mapped]mapShare{}}
 	var all []*testMap
 	for i := range 5 {
 		v := &testMap{m: m, used: int64(i), busy: i == 1}
 		all = append(all, v)
-		m.take(v, 30)
+		if err := m.take(v, 30, false, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	// 0 went for 3; 1 was asked for 4 and is busy.
+	// 0 went for 3, and for 4 the busy 1 was passed over and 2 went.
 	var open []int
 	for i, v := range all {
 		if _, ok := m.open[v]; ok {
 			open = append(open, i)
 		}
 	}
-	if !slices.Equal(open, []int{1, 2, 3, 4}) || m.total != 120 {
-		t.Errorf("open: %v, %d octets", open, m.total)
+	if !slices.Equal(open, []int{1, 3, 4}) || m.sum() != 90 {
+		t.Errorf("open: %v, %d octets", open, m.sum())
 	}
 	all[1].busy = false
-	m.take(all[4], 60) // a map that grows
-	if m.total != 90 || len(m.open) != 2 {
-		t.Errorf("%d maps, %d octets", len(m.open), m.total)
+	if err := m.take(all[4], 60, false, 0); err != nil || m.sum() != 90 || len(m.open) != 2 {
+		t.Errorf("one that grows: %v, %d maps, %d octets", err, len(m.open), m.sum())
 	}
-	for _, v := range all {
-		m.give(v)
+	m.files = 1
+	if err := m.take(all[0], 10, false, 0); err != nil || len(m.open) != 1 {
+		t.Errorf("%d maps where 1 is to be open, %v", len(m.open), err)
 	}
-	if m.total != 0 || len(m.open) != 0 {
-		t.Errorf("%d maps, %d octets", len(m.open), m.total)
-	}
-	for size, want := range map[int64]int64{0: 32 << 10, 1: 32 << 10, 1 << 20: 1 << 20, 1<<20 + 1: 2 << 20} {
+	for size, want := range map[int64]int64{0: 32 << 10, 1: 32 << 10, 1 << 20: 1 << 20, 1<<20 + 1: 2 << 20, 1 << 30: 1 << 30, 1<<30 + 1: 2 << 30} {
 		if got := mapSize(size); got != want {
 			t.Errorf("a file of %d is mapped with %d, not %d", size, got, want)
 		}
+	}
+}
+
+// What is in use stays, and who wants more than there is waits for it.
+func TestMapBudgetInUse(t *testing.T) {
+	t.Parallel()
+	m := &mapBudget{soft: 100, hard: 100, spare: 30, open: map[mapped]mapShare{}}
+	var held [3]heldMap
+	if err := errors.Join(m.take(&held[0], 40, true, 0), m.take(&held[1], 30, true, 0)); err != nil {
+		t.Fatal(err)
+	}
+	noSpace := new(mapSpaceError)
+	if err := m.take(&held[2], 10, true, 0); !errors.As(err, &noSpace) || !errors.Is(err, ErrUnavailable) {
+		t.Errorf("what is left is for volumes: %v", err)
+	}
+	if err := m.take(&testMap{m: m, busy: true}, 30, false, 0); err != nil {
+		t.Errorf("a volume: %v", err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { m.give(&held[0]) })
+	if err := m.take(&held[2], 10, true, 10*time.Second); err != nil {
+		t.Errorf("after one was given back: %v", err)
+	}
+	// One that is larger than all there is may be tried when it is alone.
+	alone := &mapBudget{soft: 100, hard: 100, spare: 30, open: map[mapped]mapShare{}}
+	if err := alone.take(&held[0], 200, true, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSmallBudget(t *testing.T) {
+	t.Parallel()
+	const mb = 1 << 20
+	for _, c := range []struct {
+		space int64
+		mips  bool
+		want  mapLimits
+	}{
+		{2048 * mb, false, mapLimits{volume: 128 * mb, index: 256 * mb, first: 16 * mb}},
+		{480 * mb, false, mapLimits{volume: 64 * mb, index: 128 * mb, first: 16 * mb}},
+		{1400 * mb, true, mapLimits{volume: 64 * mb, index: 128 * mb, first: 16 * mb}},
+		{192 * mb, true, mapLimits{volume: 32 * mb, index: 32 * mb, first: 4 * mb}},
+	} {
+		m := smallBudget(c.space, 100, c.mips)
+		if m.limits != c.want || m.soft > m.hard {
+			t.Errorf("%d MB: %+v, %d of %d", c.space/mb, m.limits, m.soft, m.hard)
+		}
+		// A compaction of a volume, or of mail.db, with that of an account in use.
+		if long := m.hard - m.spare; 2*m.limits.volume+m.limits.index > long || 2*m.limits.index > long {
+			t.Errorf("%d MB: no room for a compaction in %d", c.space/mb, long)
+		}
+	}
+	if free := addressSpace(); free < 1<<30 {
+		t.Errorf("%d octets of address space", free)
 	}
 }

@@ -106,6 +106,9 @@ func (st *Store) shortage(octets int64) (missing int64, e *SpaceError) {
 // Never in the writer's goroutine.
 func (a *Account) roomFor(octets int64) error {
 	octets = max(octets, 0) + spaceSlack
+	if err := a.indexRoom(octets); err != nil {
+		return err
+	}
 	missing, low := a.st.shortage(octets)
 	if missing <= 0 || a.roomInside(octets) {
 		return nil

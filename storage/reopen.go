@@ -45,6 +45,9 @@ func (a *Account) open() error {
 		return err
 	}
 	f, err := openFiles(a)
+	if noSpace := new(mapSpaceError); errors.As(err, &noSpace) {
+		return fmt.Errorf("open account %s: %w", a.id, err) // there may be some at any moment
+	}
 	if err != nil {
 		a.trouble = opening{fmt.Errorf("open account %s: %w", a.id, mapError(err)), time.Now(), file}
 		return a.trouble.err

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,15 +19,10 @@ import (
 // (STORAGE.md §7): bbolt maps files in powers of two, and each commit writes
 // down what is free in the file.
 func volumeLimit(o *Options) int64 {
-	switch {
-	case o.hooks != nil && o.hooks.volume > 0:
+	if o.hooks != nil && o.hooks.volume > 0 {
 		return o.hooks.volume
-	case strconv.IntSize == 64:
-		return 512 << 20
-	case runtime.GOARCH == "mips" || runtime.GOARCH == "mipsle":
-		return 64 << 20
 	}
-	return 128 << 20
+	return o.maps().limits.volume
 }
 
 // A volume is one body-NNNN.db. It is opened when needed, for writing only
@@ -173,40 +166,51 @@ func (v *volume) open(write bool) error {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, v.refused)
 	case v.db != nil:
 		err := v.db.Close()
-		if v.db = nil; err != nil {
+		v.db = nil
+		v.vs.maps().give(v)
+		if err != nil {
 			return err
 		}
 	}
 	o := &v.vs.b.f.a.st.opts
-	bo := boltOptions(o)
-	bo.ReadOnly, bo.InitialMmapSize = !write, 0
-	if write && strconv.IntSize == 64 {
-		bo.InitialMmapSize = int(volumeLimit(o)) // never mapped anew under readers
-	} else if write {
-		bo.MaxSize = int(volumeLimit(o))
-	}
 	info, err := os.Stat(v.path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // bolt would make an empty one
 	}
-	size := info.Size()
-	if write {
-		size = volumeLimit(o) // it will grow
+	bo, octets := volumeOptions(o, info.Size(), write)
+	if err := v.vs.maps().take(v, octets, false, mapPatience); err != nil {
+		return fmt.Errorf("%s: %w", v.path, err)
 	}
-	volumeMaps.take(v, mapSize(size))
-	db, err := openMap(v.path, bo)
+	db, err := v.vs.maps().openMap(v.path, bo)
 	if err != nil {
-		volumeMaps.give(v)
+		v.vs.maps().give(v)
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err)
 	}
 	db.AllocSize = int(min(allocStep, volumeLimit(o)/16))
 	if err := db.View(v.inspect); err != nil {
-		volumeMaps.give(v)
+		v.vs.maps().give(v)
 		return errors.Join(fmt.Errorf("%w: %s: %w", ErrUnavailable, v.path, err), db.Close())
 	}
 	o.opened(v.path, db.DB)
 	v.db, v.write = db, write
 	return nil
+}
+
+// volumeOptions are those for a volume of so many octets, and how much of the
+// address space is mapped with them: all of one that is written to, so that
+// it isn't mapped anew under its readers, nor can fail to be.
+func volumeOptions(o *Options, size int64, write bool) (bo *bolt.Options, octets int64) {
+	bo = boltOptions(o)
+	bo.ReadOnly, bo.InitialMmapSize = !write, 0
+	if !write {
+		return bo, mapSize(size)
+	}
+	octets = mapSize(max(size, volumeLimit(o)))
+	bo.InitialMmapSize = int(octets)
+	if o.maps().hard > 0 {
+		bo.MaxSize = int(volumeLimit(o))
+	}
+	return bo, octets
 }
 
 // inspect checks that the file is this account's and that we can read it, and
@@ -266,7 +270,7 @@ func (v *volume) closeIdle() bool {
 		v.vs.b.f.a.st.log.Warn("volume_close_failed", "file", v.path, "error", err)
 	}
 	v.db, v.write = nil, false
-	volumeMaps.give(v)
+	v.vs.maps().give(v)
 	return true
 }
 

@@ -41,6 +41,9 @@ type volumes struct {
 	searched bool // the newest were opened once
 }
 
+// maps is the budget of open files.
+func (vs *volumes) maps() *mapBudget { return vs.b.f.a.st.opts.maps() }
+
 func (vs *volumes) path(n uint16) string {
 	return filepath.Join(vs.b.f.dir, fmt.Sprintf("body-%04d.db", n))
 }
@@ -306,7 +309,7 @@ func (vs *volumes) close() error {
 		if v.db != nil {
 			errs = append(errs, v.db.Close())
 			v.db = nil
-			volumeMaps.give(v)
+			vs.maps().give(v)
 		}
 		v.mu.Unlock()
 	}
