@@ -71,6 +71,8 @@ type threader struct {
 	nodes []threadNode
 	count int // of messages
 
+	byArrival bool // the roots are ordered by the message that came last
+
 	refs []mail.Hash // of all messages, one after the other
 	ends []int       // of those of each message
 }
@@ -81,6 +83,7 @@ const noNode = -1
 type threadNode struct {
 	uid     imap.UID
 	date    int64  // sent date
+	arrived int64  // INTERNALDATE
 	subject uint64 // hash of the base subject
 	id      mail.Hash
 	parent  int32
@@ -94,7 +97,7 @@ type threadNode struct {
 func (t *threader) add(row *storage.Row, rec mail.Record) {
 	subject := rec.BaseSubject()
 	n := threadNode{
-		uid: row.UID, date: sentDate(row, rec), subject: maphash.Bytes(t.seed, subject), bare: len(subject) == 0, reply: rec.IsReply(),
+		uid: row.UID, date: sentDate(row, rec), arrived: row.Date, subject: maphash.Bytes(t.seed, subject), bare: len(subject) == 0, reply: rec.IsReply(),
 		parent: noNode, first: int32(t.count),
 	}
 	if t.ids {
@@ -173,6 +176,9 @@ func (t *threader) children() (roots []int32, of func(n int32) []int32) {
 		}
 		kids[next[p]] = n
 		next[p]++
+	}
+	if t.byArrival {
+		t.sortByArrival(roots)
 	}
 	return roots, func(n int32) []int32 { return kids[counts[n]:counts[n+1]] }
 }

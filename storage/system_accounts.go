@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -258,6 +259,21 @@ func (st *Store) SetAccountSetting(id AccountID, key, value string) error {
 			if value == "" {
 				delete(info.Settings, key)
 			}
+			return nil
+		})
+}
+
+// SetQuota gives an account limits of its own, 0 for none: all at once.
+func (st *Store) SetQuota(id AccountID, limits Usage) error {
+	return st.changeAccount(
+		func(tx *bolt.Tx) (AccountInfo, error) { return accountByID(tx, id) },
+		func(_ *bolt.Tx, info *AccountInfo) error {
+			if info.Settings == nil {
+				info.Settings = map[string]string{}
+			}
+			info.Settings[SettingQuota] = strconv.FormatInt(limits.Octets, 10)
+			info.Settings[SettingQuotaMessages] = strconv.FormatInt(limits.Messages, 10)
+			info.Settings[SettingQuotaMailboxes] = strconv.FormatInt(limits.Mailboxes, 10)
 			return nil
 		})
 }
