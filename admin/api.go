@@ -49,6 +49,7 @@ type API interface {
 	DeletedAPI
 	KeptAPI
 	RestoredAPI
+	CheckAPI
 	HealthAPI
 	// BackupSource says which data folder Backup copies, and Backup hands it
 	// out, but for what the copy has (storage.Store.Backup).

@@ -85,7 +85,6 @@ func (s *Server) routes() http.Handler {
 		},
 		"POST /v1/accounts":   s.addAccount,
 		"POST /v1/password":   s.setPassword,
-		"GET /v1/check":       func(r *http.Request) (any, error) { return s.api.Check(r.Context(), query(r, "account")) },
 		"POST /v1/restored":   func(r *http.Request) (any, error) { return s.api.Restored(r.Context(), query(r, "account")) },
 		"DELETE /v1/accounts": func(r *http.Request) (any, error) { return nil, s.api.DeleteAccount(r.Context(), query(r, "name")) },
 		"GET /v1/addresses": func(r *http.Request) (any, error) {
@@ -117,6 +116,7 @@ func (s *Server) routes() http.Handler {
 	s.keptRoutes(mux)
 	s.healthRoutes(mux)
 	mux.HandleFunc("POST /v1/backup", s.backupData)
+	mux.HandleFunc("POST /v1/check", s.check)
 	s.policyRoutes(mux)
 	s.sharingRoutes(mux)
 	mux.HandleFunc("GET /v1/portable", s.portable)

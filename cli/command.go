@@ -39,11 +39,11 @@ func commands() table {
 		&cmdACLList, &cmdACLSet, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
-		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore,
+		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck,
 		&cmdKept, &cmdPurge, &cmdQuota,
 		&cmdRetentionAdd, &cmdRetentionList, &cmdRetentionDelete, &cmdRetentionRun,
 		&cmdHoldAdd, &cmdHoldList, &cmdHoldDelete,
-		&cmdStatus, &cmdCheck,
+		&cmdStatus,
 		&cmdSet, &cmdConfigCheck,
 		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs,
 	}

@@ -213,6 +213,7 @@ func openFiles(a *Account) (f *files, err error) {
 		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	f.mail.AllocSize = allocStep
+	f.lookAtMeta()
 	a.st.opts.opened(path, f.mail.DB)
 	for _, step := range []func(string) error{f.readHead, f.migrate, f.readMeta} {
 		if err = step(path); err != nil {
@@ -239,6 +240,7 @@ func openFiles(a *Account) (f *files, err error) {
 		return f, err
 	}
 	f.startCounts()
+	f.renewProfile()
 	f.noteShares()
 	if err = f.lookForMoves(); err != nil {
 		return f, err
@@ -356,28 +358,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-func getUint16(b *bolt.Bucket, key string) uint16 {
-	v := b.Get([]byte(key))
-	if len(v) < 2 {
-		return 0
-	}
-	return binary.LittleEndian.Uint16(v)
-}
-
-func getUint32(b *bolt.Bucket, key string) uint32 {
-	v := b.Get([]byte(key))
-	if len(v) < 4 {
-		return 0
-	}
-	return binary.LittleEndian.Uint32(v)
-}
-
-func getUint64(b *bolt.Bucket, key string) uint64 {
-	v := b.Get([]byte(key))
-	if len(v) < 8 {
-		return 0
-	}
-	return binary.LittleEndian.Uint64(v)
 }

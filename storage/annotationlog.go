@@ -242,6 +242,10 @@ func (a *Account) AnnotationChanges(since ModSeq, login AccountID) (changes []An
 	return changes, upTo, more, err
 }
 
+func (c *check) lookAnnotations() error {
+	return c.view(func() error { c.annotations(); return nil })
+}
+
 // annotations looks that each belongs to a mailbox and is in the log, and counts
 // them again.
 func (c *check) annotations() {

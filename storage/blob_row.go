@@ -9,7 +9,7 @@ import (
 
 // A blob row, 31 octets and more: volume u16, references u32, size u40,
 // EmailID, octets in chunk 0 u32; of a blob in a body volume the run in which
-// it was written u32 (runs.go).
+// it was written u32 (runs.go), else 0; a checksum u32 (rowsum.go).
 //
 // Chunk 0 holds the header with the empty line, or its first chunkBytes; the
 // chunks from 1 on hold the rest, chunkBytes each, so that the chunk of any
@@ -29,19 +29,28 @@ type blobRow struct {
 const blobRowBytes = 2 + 4 + 5 + 16 + 4
 
 func (r *blobRow) encode() []byte {
-	v := binary.LittleEndian.AppendUint16(make([]byte, 0, blobRowBytes+4), r.volume)
+	v := binary.LittleEndian.AppendUint16(make([]byte, 0, blobRowBytes+4+sumBytes), r.volume)
 	v = binary.LittleEndian.AppendUint32(v, r.refs)
 	v = appendUint40(v, r.size)
 	v = append(v, r.email[:]...)
 	v = binary.LittleEndian.AppendUint32(v, r.head)
-	if r.run != 0 {
-		v = binary.LittleEndian.AppendUint32(v, r.run)
+	v = binary.LittleEndian.AppendUint32(v, r.run)
+	return appendSum(v, 0)
+}
+
+// blobRowSound reports whether a blob row is as it was written.
+func blobRowSound(v []byte) bool {
+	switch len(v) {
+	case blobRowBytes, blobRowBytes + 4: // made before there were sums
+		return true
+	case blobRowBytes + 4 + sumBytes:
+		return checkSum(v, 0)
 	}
-	return v
+	return false
 }
 
 func decodeBlobRow(v []byte) (r blobRow, err error) {
-	if len(v) < blobRowBytes {
+	if !blobRowSound(v) {
 		return r, fmt.Errorf("%w: blob row", ErrCorrupt)
 	}
 	r.volume = binary.LittleEndian.Uint16(v)

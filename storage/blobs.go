@@ -132,7 +132,7 @@ func (b *blobStore) writeBodies(ups []*Upload) error {
 		if u.volume == 0 {
 			staged += u.staged()
 		}
-		if u.staged() > 0 {
+		if u.staged() > 0 || u.volume != 0 && !u.whole {
 			fresh = append(fresh, u)
 		}
 	}
@@ -212,7 +212,7 @@ func (b *blobStore) write(volume uint16, ups []*Upload) error {
 				return 0, err
 			}
 			octets += n
-			if err := tx.Bucket(bucketOpen).Put(keyBlob(u.blob), nil); err != nil {
+			if err := tx.Bucket(bucketOpen).Put(keyBlob(u.blob), b.openEntry(u)); err != nil {
 				return 0, err
 			}
 		}
@@ -243,6 +243,7 @@ func (b *blobStore) write(volume uint16, ups []*Upload) error {
 	}
 	if err == nil {
 		for _, u := range ups {
+			u.whole = u.closed
 			u.wrote()
 		}
 	}

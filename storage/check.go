@@ -1,224 +1,246 @@
 package storage
 
 import (
-	"bytes"
+	"context"
 	"encoding/binary"
-	"fmt"
-	"slices"
+	"errors"
+	"maps"
 
-	"github.com/emersion/go-imap/v2"
 	bolt "go.etcd.io/bbolt"
 )
 
-// Check reads the whole index and the journal, counts again what is kept as
-// counts, and returns one line for each finding; none when all is sound. The
-// bodies are not read. It runs between two commits.
-func (a *Account) Check() (findings []string, err error) {
-	err = a.exec(func(f *files) error {
-		return f.mail.View(func(tx *bolt.Tx) error {
-			c := &check{f: f, tx: tx, refs: map[BlobID]uint32{}}
-			for err := range tx.Check() {
-				c.find("mail.db: %v", err)
-			}
-			if len(c.findings) == 0 { // a damaged file could lead anywhere
-				c.names()
-				c.mailboxes()
-				c.orphans()
-				c.kept()
-				c.keptCount()
-				c.annotations()
-				c.blobs()
-			}
-			findings = c.findings
-			return nil
-		})
-	})
-	if err == nil {
-		findings, err = a.checkVolumes(findings)
+// Check reads an account through while it is used. Each step of it works on
+// one state of mail.db, which a transaction of its own keeps (checkView), so
+// that a message on its way from one place to the other is never taken for a
+// finding; the account's writer is only asked for a moment. Bodies are read a
+// chunk in a transaction.
+type check struct {
+	*checkReport
+	a     *Account
+	quick bool
+
+	// Of the view that is open.
+	v  *checkView
+	f  *files // as of this view, with its own overlay
+	tx *bolt.Tx
+
+	// What a look has learned for its mend.
+	refs    refFindings
+	records []BlobID
+	strays  []strayBlob
+	boxes   []MailboxID // whose rows, blocks, counts or log are wrong
+	spaces  []Space     // that nobody owns
+}
+
+// A checkView is one state of mail.db and of the journal on top of it.
+type checkView struct {
+	f      *files // with its own overlay
+	pin    *pinned
+	live   map[BlobID]bool
+	next   BlobID
+	bodies int64
+}
+
+func (a *Account) checkView() (v *checkView, err error) {
+	hold, err := a.acquire()
+	if err != nil {
+		return nil, err
 	}
+	begun := false
+	v = &checkView{live: map[BlobID]bool{}}
+	err = a.exec(func(f *files) error {
+		v.f = &files{a: f.a, dir: f.dir, mail: f.mail, blobs: f.blobs, journal: f.journal, secret: f.secret,
+			modseq: f.modseq, used: f.used, overlay: f.overlay.clone()}
+		v.next, v.bodies = f.blobs.next, f.blobs.bodies
+		for id := range f.blobs.live {
+			v.live[id] = true
+		}
+		v.pin, err = f.mail.beginPin(hold.release)
+		begun = true // the files are given back with the pin, or were
+		return err
+	})
+	if err != nil && !begun {
+		hold.release()
+	}
+	return v, err
+}
+
+// clone copies the overlay, for the writer's goroutine.
+func (o *overlay) clone() *overlay {
+	c := newOverlay()
+	maps.Copy(c.boxes, o.boxes)
+	c.rows = o.rows
+	for space, s := range o.spaces {
+		c.spaces[space] = &spaceOverlay{rows: maps.Clone(s.rows)}
+	}
+	return c
+}
+
+// view runs fn with a view of the present state.
+func (c *check) view(fn func() error) error {
+	v, err := c.a.checkView()
+	if err != nil {
+		return err
+	}
+	c.v, c.f, c.tx = v, v.f, v.pin.tx
+	defer func() {
+		v.pin.close()
+		c.v, c.f, c.tx = nil, nil, nil
+		c.flush()
+	}()
+	return mapError(survive(fn))
+}
+
+// Check reads the account's files, without the contents of all messages, and
+// returns one line for each finding; none when all is sound.
+func (a *Account) Check() (findings []string, err error) {
+	err = a.check(&checkReport{ctx: context.Background(), tell: func(f Finding) error {
+		findings = append(findings, f.Text)
+		return nil
+	}}, true)
 	return findings, err
 }
 
-type check struct {
-	f        *files
-	tx       *bolt.Tx
-	findings []string
-	refs     map[BlobID]uint32
-	spaces   map[Space]bool
-}
-
-func (c *check) find(format string, args ...any) {
-	c.findings = append(c.findings, fmt.Sprintf(format, args...))
-}
-
-// names: each name leads to a mailbox that has it, and each mailbox has one.
-func (c *check) names() {
-	named := map[MailboxID]bool{}
-	_ = c.tx.Bucket(bucketNames).ForEach(func(name, id []byte) error {
-		m, err := c.f.mailboxRow(c.tx, MailboxID(id))
-		switch {
-		case err != nil:
-			c.find("name %q: %v", name, err)
-		case m.Name != string(name):
-			c.find("name %q leads to mailbox %q", name, m.Name)
-		}
-		named[MailboxID(id)] = true
-		return nil
-	})
-	_ = c.tx.Bucket(bucketMailboxes).ForEach(func(id, _ []byte) error {
-		if !named[MailboxID(id)] {
-			c.find("mailbox %s has no name", MailboxID(id))
-		}
-		return nil
-	})
-}
-
-func (c *check) mailboxes() {
-	c.spaces = map[Space]bool{}
-	_ = c.tx.Bucket(bucketMailboxes).ForEach(func(id, _ []byte) error {
-		m, err := c.f.mailboxRow(c.tx, MailboxID(id))
-		if err != nil {
-			c.find("%v", err)
-			return nil
-		}
-		if c.spaces[m.Space] {
-			c.find("space %d belongs to two mailboxes", m.Space)
-		}
-		c.spaces[m.Space] = true
-		c.mailbox(&m)
-		return nil
-	})
-}
-
-// mailbox counts one mailbox's rows again.
-func (c *check) mailbox(m *Mailbox) {
-	again := Mailbox{FirstUnseen: m.UIDNext}
-	blocks := map[uint32][]imap.UID{}
-	log := c.tx.Bucket(bucketLog)
-	c.rows(m.Space, func(r *Row, stored ModSeq) {
-		again.count(r)
-		blocks[BlockIndex(r.UID)] = append(blocks[BlockIndex(r.UID)], r.UID)
-		switch {
-		case r.UID >= m.UIDNext:
-			c.find("%s: UID %d is not below UIDNEXT %d", m.Name, r.UID, m.UIDNext)
-		case r.ModSeq > m.HighestModSeq:
-			c.find("%s: UID %d has MODSEQ %d above HIGHESTMODSEQ %d", m.Name, r.UID, r.ModSeq, m.HighestModSeq)
-		case r.ModSeq > c.f.modseq:
-			c.find("%s: UID %d has MODSEQ %d above the account's %d", m.Name, r.UID, r.ModSeq, c.f.modseq)
-		case r.Flags&FlagSeen == 0 && r.UID < m.FirstUnseen:
-			c.find("%s: UID %d is unseen and below the first unseen %d", m.Name, r.UID, m.FirstUnseen)
-		case r.Flags>>systemFlags>>len(m.Keywords) != 0:
-			c.find("%s: UID %d has keywords without a name", m.Name, r.UID)
-		}
-		if len(log.Get(keyLog(m.Space, stored, r.UID))) == 0 && !c.added(m.Space, stored, r.UID) {
-			c.find("%s: MODSEQ %d of UID %d is not in the log", m.Name, stored, r.UID)
-		}
-		c.refs[r.Blob]++
-	})
-	if got, want := countsOf(&again), countsOf(m); got != want {
-		c.find("%s: the row says %s, its messages are %s", m.Name, want, got)
+// check runs the steps of an account.
+func (a *Account) check(r *checkReport, quick bool) error {
+	c := &check{checkReport: r, a: a, quick: quick}
+	if err := r.run(&checkStep{"pages", c.pages, nil}); err != nil {
+		return err
 	}
-	c.blocks(m, blocks)
-}
-
-// added reports whether the log says that uid was added at MODSEQ at.
-func (c *check) added(space Space, at ModSeq, uid imap.UID) bool {
-	cur := c.tx.Bucket(bucketLog).Cursor()
-	prefix := keyLog(space, at, 0)[:12]
-	for k, v := cur.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = cur.Next() {
-		if len(v) == 5 && v[0] == logAdd && binary.BigEndian.Uint32(k[12:]) <= uint32(uid) && uint32(uid) <= binary.LittleEndian.Uint32(v[1:]) {
-			return true
-		}
+	if c.n > 0 { // damaged pages could lead anywhere
+		return nil
 	}
-	return false
-}
-
-func countsOf(m *Mailbox) string {
-	return fmt.Sprintf("%d messages, %d unseen, %d deleted, %d octets, %d deleted octets", m.Messages, m.Unseen, m.Deleted, m.Octets, m.DeletedOctets)
-}
-
-func (c *check) rows(space Space, fn func(r *Row, stored ModSeq)) {
-	cur := c.tx.Bucket(bucketRows).Cursor()
-	prefix := keyUID(space, 0)[:4]
-	for k, v := cur.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = cur.Next() {
-		r, err := decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v)
-		if err != nil {
-			c.find("space %d: %v", space, err)
+	for _, s := range []checkStep{
+		{"meta", c.meta, c.mendMeta},
+		{"mailboxes", c.mailboxes, c.mendMailboxes},
+		{"owners", c.owners, c.mendOwners},
+		{"messages", c.messages, c.mendMessages},
+		{"kept", c.kept, c.mendKept},
+		{"references", c.references, c.mendReferences},
+		{"records", c.lookRecords, c.mendRecords},
+		{"threads", c.threads, c.mendThreads},
+		{"annotations", c.lookAnnotations, nil},
+		{"volumes", c.volumes, nil},
+		{"strays", c.lookStrays, c.mendStrays},
+		{"counts", c.counts, c.mendCounts},
+		{"journal", c.journal, c.mendJournal},
+		{"search", c.search, c.mendSearch},
+		{"bodies", c.bodies, nil},
+	} {
+		if quick && s.kind == "bodies" || a.st.opts.readOnly && s.kind == "search" {
 			continue
 		}
-		stored := r.ModSeq
-		c.f.overlay.apply(space, &r)
-		fn(&r, stored)
-	}
-}
-
-func (c *check) blocks(m *Mailbox, want map[uint32][]imap.UID) {
-	blocks, err := readBlocks(c.tx, m.Space, 0, ^uint32(0))
-	if err != nil {
-		c.find("%s: %v", m.Name, err)
-		return
-	}
-	for i := range blocks {
-		b := &blocks[i]
-		got := b.Append(make([]imap.UID, 0, BlockUIDs), 0, ^imap.UID(0))
-		if !slices.Equal(got, want[b.Index]) {
-			c.find("%s: UID block %d has %d UIDs, the rows %d", m.Name, b.Index, len(got), len(want[b.Index]))
+		if err := r.run(&s); err != nil {
+			return err
 		}
-		delete(want, b.Index)
 	}
-	for index := range want {
-		c.find("%s: UID block %d is missing", m.Name, index)
-	}
+	return nil
 }
 
-// orphans: a space without a mailbox must be a deleted mailbox's.
-func (c *check) orphans() {
-	cur := c.tx.Bucket(bucketRows).Cursor()
-	for k, _ := cur.First(); k != nil; {
-		space := Space(binary.BigEndian.Uint32(k))
-		if !c.spaces[space] {
-			if v := c.tx.Bucket(bucketIntents).Get(k[:4]); len(v) == 0 || v[0] != intentDeleted && v[0] != intentStage {
-				c.find("space %d has rows and no mailbox", space)
+// pages: the trees of mail.db.
+func (c *check) pages() error {
+	return c.view(func() error {
+		return c.auditPages("mail.db", c.v.pin)
+	})
+}
+
+// meta: what mail.db says of itself.
+func (c *check) meta() error {
+	return c.view(func() error {
+		meta := c.tx.Bucket(bucketMeta)
+		for _, want := range []struct {
+			key string
+			n   int
+		}{{"format", 2}, {"min_reader", 2}, {"secret", 32}, {"volume", 2}, {"modseq", 8}, {"space", 4}, {"validity", 4}} {
+			if n := len(meta.Get([]byte(want.key))); n != want.n {
+				c.find("mail.db: %q has %d bytes, not %d", want.key, n, want.n)
 			}
-			c.rows(space, func(r *Row, _ ModSeq) { c.refs[r.Blob]++ })
 		}
-		k, _ = cur.Seek(keyUID(space+1, 0))
-	}
-}
-
-func (c *check) kept() {
-	live := c.tx.Bucket(bucketRows)
-	_ = c.tx.Bucket(bucketKept).ForEach(func(k, v []byte) error {
-		r, err := decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v)
-		switch {
-		case err != nil || len(v) < keptBytes:
-			c.find("kept row %x: damaged", k)
-			return nil
-		case live.Get(k) != nil:
-			c.find("row %x is kept and live", k)
+		if n := len(meta.Get([]byte("volumes"))); n%10 != 0 {
+			c.find(`mail.db: "volumes" has %d bytes`, n)
 		}
-		c.refs[r.Blob]++
+		top := c.highest()
+		for _, n := range []struct {
+			what       string
+			have, need uint64
+		}{
+			{"MODSEQ", uint64(c.f.modseq), uint64(top.ModSeq)}, {"space", uint64(getUint32(meta, "space")), uint64(top.Space)},
+			{"UIDVALIDITY", uint64(getUint32(meta, "validity")), uint64(top.Validity)},
+			{"thread", getUint64(meta, "thread"), uint64(top.Thread)}, {"blob", uint64(c.v.next), uint64(c.highestBlob())},
+		} {
+			if n.have < n.need {
+				c.find("mail.db: the highest %s given out is %d, and it has %d", n.what, n.have, n.need)
+			}
+		}
+		if p, err := c.a.st.profile(c.a.id); err == nil && !c.a.st.opts.readOnly && string(p.encode()) != string(meta.Get([]byte("profile"))) {
+			c.find("mail.db doesn't repeat the name, addresses and settings that system.db has")
+		}
 		return nil
 	})
 }
 
-// blobs: every reference is counted, every blob has its record and its bytes.
-func (c *check) blobs() {
-	rows := c.tx.Bucket(bucketBlobs)
-	_ = rows.ForEach(func(k, v []byte) error {
-		id := BlobID(binary.BigEndian.Uint64(k))
-		b, err := decodeBlobRow(v)
-		if err != nil {
-			c.find("blob %d: %v", id, err)
-			return nil
+// highest is what mail.db's numbers must not be below.
+func (c *check) highest() (top highWater) {
+	_ = c.tx.Bucket(bucketMailboxes).ForEach(func(id, _ []byte) error {
+		if m, err := c.f.mailboxRow(c.tx, MailboxID(id)); err == nil {
+			top.ModSeq, top.Space, top.Validity = max(top.ModSeq, m.HighestModSeq), max(top.Space, m.Space), max(top.Validity, m.UIDValidity)
 		}
-		if b.refs != c.refs[id] {
-			c.find("blob %d is counted %d times, used %d times", id, b.refs, c.refs[id])
-		}
-		delete(c.refs, id)
 		return nil
 	})
-	for id, n := range c.refs {
-		c.find("blob %d is used %d times and missing", id, n)
+	for _, bucket := range [][]byte{bucketRows, bucketKept} {
+		if k, _ := c.tx.Bucket(bucket).Cursor().Last(); len(k) == 8 {
+			top.Space = max(top.Space, Space(binary.BigEndian.Uint32(k)))
+		}
 	}
+	_ = c.tx.Bucket(bucketThreads).ForEach(func(_, v []byte) error {
+		if len(v) == 8 {
+			top.Thread = max(top.Thread, ThreadID(binary.LittleEndian.Uint64(v)))
+		}
+		return nil
+	})
+	return top
 }
+
+func (c *check) highestBlob() (top BlobID) {
+	for _, bucket := range [][]byte{bucketBlobs, bucketHeads, bucketChunks} {
+		if k, _ := c.tx.Bucket(bucket).Cursor().Last(); len(k) == 8 {
+			top = max(top, BlobID(binary.BigEndian.Uint64(k)))
+		}
+	}
+	return top
+}
+
+// mendMeta raises the numbers, and copies the profile. What else there is is
+// beyond repair: the secret is the key of all EMAILIDs.
+func (c *check) mendMeta() error {
+	var top highWater
+	var blob BlobID
+	if err := c.view(func() error {
+		top, blob = c.highest(), c.highestBlob()
+		return nil
+	}); err != nil {
+		return err
+	}
+	err := c.a.exec(func(f *files) error {
+		f.blobs.next = max(f.blobs.next, blob)
+		w, err := f.update(func(w *txn) error {
+			meta := w.bucket(bucketMeta)
+			w.dirty = true
+			w.modseq = max(w.modseq, top.ModSeq)
+			return errors.Join(meta.Put([]byte("space"), le32(max(getUint32(meta, "space"), uint32(top.Space)))),
+				meta.Put([]byte("validity"), le32(max(getUint32(meta, "validity"), top.Validity))),
+				putUint64(meta, "thread", max(getUint64(meta, "thread"), uint64(top.Thread))))
+		})
+		if err == nil {
+			w.publish()
+		}
+		return err
+	})
+	if err == nil {
+		c.did("numbers given out were raised, the profile was copied from system.db")
+		c.a.st.copyProfile(c.a.id)
+	}
+	return err
+}
+
+func isClosed(err error) bool { return errors.Is(err, ErrClosed) }

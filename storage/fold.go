@@ -50,7 +50,7 @@ func (w *txn) foldSpace(space Space, s *spaceOverlay, most int) error {
 		}
 		r, err := decodeRow(uid, v)
 		if err != nil {
-			return err
+			continue // Check mends it, without these flags: commits must go on
 		}
 		st := s.rows[uid]
 		if st.modseq <= r.ModSeq {
@@ -164,7 +164,7 @@ func (f *files) replayEntry(tx *bolt.Tx, owners map[Space]Mailbox, e flagEntry) 
 	}
 	r, err := decodeRow(e.uid, v)
 	if err != nil {
-		return err
+		return nil // damaged: Check's
 	}
 	if e.modseq <= r.ModSeq {
 		return nil
@@ -185,9 +185,10 @@ func (f *files) replayEntry(tx *bolt.Tx, owners map[Space]Mailbox, e flagEntry) 
 func mailboxesBySpace(tx *bolt.Tx) (map[Space]Mailbox, error) {
 	owners := map[Space]Mailbox{}
 	err := tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
-		m, err := decodeMailbox(k, v)
-		owners[m.Space] = m
-		return err
+		if m, err := decodeMailbox(k, v); err == nil { // a damaged one is Check's
+			owners[m.Space] = m
+		}
+		return nil
 	})
 	return owners, err
 }

@@ -103,7 +103,9 @@ func decodeKept(k, v []byte) (e keptRowOf, err error) {
 		return e, ErrCorrupt
 	}
 	e.space = Space(binary.BigEndian.Uint32(k))
-	e.row, err = decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v)
+	if e.row, err = decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v); err != nil {
+		return e, err
+	}
 	e.when = uint40(v[rowBytes:])
 	if len(v) > keptBytes {
 		e.why = keptReason(v[keptBytes])
@@ -133,8 +135,10 @@ func (f *files) keptOwners(tx *bolt.Tx) (map[Space]*keptOwner, error) {
 	owners := map[Space]*keptOwner{}
 	err := tx.Bucket(bucketNames).ForEach(func(_, id []byte) error {
 		m, err := f.mailboxRow(tx, MailboxID(id))
-		owners[m.Space] = &keptOwner{Mailbox: m}
-		return err
+		if err == nil {
+			owners[m.Space] = &keptOwner{Mailbox: m}
+		}
+		return ignoreCorrupt(err)
 	})
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ const (
 	tagHold
 	tagRecovered
 	tagACL // repeated: rights u16, identifier
+	tagSum // the last one: a checksum u32 (rowsum.go) of id and fields
 )
 
 func appendField(b []byte, tag byte, value []byte) []byte {
@@ -98,7 +99,29 @@ func encodeMailbox(m *Mailbox) []byte {
 	for _, k := range m.Keywords {
 		b = appendField(b, tagKeyword, []byte(k))
 	}
-	return appendACL(b, m.ACL)
+	b = append(appendACL(b, m.ACL), tagSum, sumBytes)
+	return appendSum(b, mailboxKey(m.ID[:]))
+}
+
+// mailboxKey is what a mailbox row's checksum takes of its key.
+func mailboxKey(id []byte) uint64 {
+	var k [8]byte
+	copy(k[:], id)
+	return binary.LittleEndian.Uint64(k[:])
+}
+
+// mailboxSound reports whether a mailbox row is as it was written.
+func mailboxSound(id, v []byte) bool {
+	if !hasMailboxSum(v) {
+		return true // made before there were sums, or so damaged that the fields show it
+	}
+	return checkSum(v, mailboxKey(id))
+}
+
+// hasMailboxSum reports whether a mailbox row has a checksum.
+func hasMailboxSum(v []byte) bool {
+	n := len(v) - sumBytes - 2
+	return n >= 0 && v[n] == tagSum && v[n+1] == sumBytes
 }
 
 func decodeMailbox(id, v []byte) (Mailbox, error) {
@@ -130,7 +153,10 @@ func decodeMailbox(id, v []byte) (Mailbox, error) {
 		m.setNumber(tag, n)
 		return nil
 	})
-	if err != nil {
+	if err == nil && !mailboxSound(id, v) {
+		err = ErrCorrupt
+	}
+	if err != nil { // m has what could be read
 		return m, fmt.Errorf("mailbox row %s: %w", m.ID, err)
 	}
 	return m, nil

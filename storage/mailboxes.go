@@ -359,12 +359,11 @@ func (f *files) sweepUnshown(space Space, first imap.UID) (more bool, err error)
 				more = true
 				break
 			}
-			r, err := decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v)
-			if err != nil {
-				return err
-			}
-			if err := w.f.blobs.link(w.tx, r.Blob, -1); err != nil {
-				return err
+			// A damaged one goes without its reference, which Check recounts.
+			if r, err := decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v); err == nil {
+				if err := w.f.blobs.link(w.tx, r.Blob, -1); err != nil {
+					return err
+				}
 			}
 			gone = append(gone, bytes.Clone(k))
 		}

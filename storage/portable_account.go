@@ -95,6 +95,7 @@ func (l *portableLoad) mailbox(b []byte) error {
 		m.UIDNext = max(m.UIDNext, was.UIDNext)
 		m.FirstUnseen, m.RecentUID = m.UIDNext, was.RecentUID
 		w.change(m, w.next())
+		m.Floor = m.HighestModSeq // of the UIDs that are gone nothing came along
 		l.box = &Mailbox{ID: m.ID, Name: name}
 		return nil
 	}))

@@ -1,6 +1,10 @@
 package storage
 
-import "slices"
+import (
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
 
 // The fields of a stored profile (see mailbox_row.go for the form).
 const (
@@ -41,4 +45,24 @@ func decodeProfile(b []byte) profile {
 		return nil
 	})
 	return p
+}
+
+// renewProfile is a step of opening the account: a crash may have come between
+// a change in system.db and the copy of it here.
+func (f *files) renewProfile() {
+	p, err := f.a.st.profile(f.a.id)
+	if err != nil {
+		return // of an account that is being made, or read without its household
+	}
+	want, same := p.encode(), false
+	err = f.mail.View(func(tx *bolt.Tx) error {
+		same = string(tx.Bucket(bucketMeta).Get([]byte("profile"))) == string(want)
+		return nil
+	})
+	if err == nil && !same {
+		err = f.mail.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put([]byte("profile"), want) })
+	}
+	if err != nil {
+		f.a.st.log.Warn("profile_copy_failed", "account", string(f.a.id), "error", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -68,8 +69,9 @@ func (f *files) rowsFrom(tx *bolt.Tx, space Space, uids []imap.UID, fn func(Row)
 			continue
 		}
 		r, err := decodeRow(uid, v)
-		if err != nil {
-			return err
+		if err != nil { // the others must be served; Check names it
+			f.a.st.log.Error("row_damaged", "account", string(f.a.id), "space", uint32(space), "error", err)
+			continue
 		}
 		f.overlay.apply(space, &r)
 		f.a.rowsRead.Add(1)
@@ -132,6 +134,10 @@ func (a *Account) Mailboxes() (all []Mailbox, err error) {
 	err = a.read(func(f *files, tx *bolt.Tx) error {
 		return tx.Bucket(bucketNames).ForEach(func(_, id []byte) error {
 			m, err := f.mailboxRow(tx, MailboxID(id))
+			if errors.Is(err, ErrCorrupt) || err == ErrNoMailbox { // the others must be served; Check names it
+				f.a.st.log.Error("mailbox_damaged", "account", string(f.a.id), "error", err)
+				return nil
+			}
 			all = append(all, m)
 			return err
 		})
@@ -279,7 +285,7 @@ func (f *files) fillFlags(tx *bolt.Tx, space Space, log []Change) ([]Change, err
 			}
 			r, err := decodeRow(c.UID, v)
 			if err != nil {
-				return out, err
+				continue
 			}
 			f.overlay.apply(space, &r)
 			f.a.rowsRead.Add(1)

@@ -335,8 +335,7 @@ func (w *txn) adopt(b *strayBytes) error {
 // recoveredMailbox finds the mailbox for what has no owner, or makes it.
 func (w *txn) recoveredMailbox() (*Mailbox, error) {
 	var found *Mailbox
-	names := w.bucket(bucketNames)
-	err := names.ForEach(func(name, id []byte) error {
+	err := w.bucket(bucketNames).ForEach(func(name, id []byte) error {
 		if found != nil || string(name) != recoveredName && !strings.HasPrefix(string(name), recoveredName+" ") {
 			return nil
 		}
@@ -349,10 +348,7 @@ func (w *txn) recoveredMailbox() (*Mailbox, error) {
 	if found != nil || err != nil {
 		return found, err
 	}
-	name := recoveredName
-	for n := 2; names.Get([]byte(name)) != nil; n++ {
-		name = fmt.Sprintf("%s %d", recoveredName, n)
-	}
+	name := w.freeName()
 	m := w.newMailbox(name)
 	m.Recovered = true
 	if err := w.bucket(bucketSubs).Put([]byte(name), nil); err != nil {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 
@@ -101,11 +102,9 @@ func (f *files) recountRows(space Space) (again Mailbox, err error) {
 			c := tx.Bucket(bucketRows).Cursor()
 			k, v := c.Seek(next)
 			for n := 0; n < ReadRows && bytes.HasPrefix(k, next[:4]); n++ {
-				r, err := decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v)
-				if err != nil {
-					return err
+				if r, err := decodeRow(imap.UID(binary.BigEndian.Uint32(k[4:])), v); err == nil {
+					again.count(&r)
 				}
-				again.count(&r)
 				k, v = c.Next()
 			}
 			if next = nil; bytes.HasPrefix(k, keyUID(space, 0)[:4]) {
@@ -137,6 +136,9 @@ func (st *Store) Restored(id AccountID) error {
 	}
 	past := highWater{Validity: note.Validity, ModSeq: note.ModSeq, Counter: note.Counter, Space: note.Space, Thread: note.Thread}
 	if err := a.renewValidity(past); err != nil {
+		return err
+	}
+	if err := a.recoverOrphans(context.Background()); err != nil {
 		return err
 	}
 	st.log.Info("account_renewed", "account", string(id))

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -10,10 +9,9 @@ import (
 // A stored row, 71 bytes:
 //
 //	MODSEQ u64, flags u64, date i64, zone i16, save date u40, size u40,
-//	blob u64, EmailID 16, thread u64, then nothing (a later format may add)
+//	blob u64, EmailID 16, thread u64, then a checksum u32 (rowsum.go)
 //
-// A kept row has the time of its expunge, u40, at the end, and then, if it isn't
-// keptExpunged, the keptReason u8.
+// A kept row has the time of its expunge, u40, and the keptReason, u8, before it.
 const (
 	rowBytes  = 8 + 8 + 8 + 2 + 5 + 5 + 8 + 16 + 8
 	keptBytes = rowBytes + 5
@@ -34,8 +32,10 @@ func keyLog(space Space, at ModSeq, uid imap.UID) []byte {
 	return k
 }
 
-func encodeRow(r *Row) []byte {
-	b := make([]byte, 0, keptBytes)
+func encodeRow(r *Row) []byte { return appendSum(encodeRowFields(r), uint64(r.UID)) }
+
+func encodeRowFields(r *Row) []byte {
+	b := make([]byte, 0, keptBytes+1+sumBytes)
 	le := binary.LittleEndian
 	b = le.AppendUint64(b, uint64(r.ModSeq))
 	b = le.AppendUint64(b, uint64(r.Flags))
@@ -49,16 +49,13 @@ func encodeRow(r *Row) []byte {
 }
 
 func encodeKept(r *Row, expunged int64, why keptReason) []byte {
-	b := appendUint40(encodeRow(r), expunged)
-	if why != keptExpunged {
-		b = append(b, byte(why))
-	}
-	return b
+	b := append(appendUint40(encodeRowFields(r), expunged), byte(why))
+	return appendSum(b, uint64(r.UID))
 }
 
 func decodeRow(uid imap.UID, v []byte) (Row, error) {
-	if len(v) < rowBytes {
-		return Row{}, fmt.Errorf("%w: row of UID %d", ErrCorrupt, uid)
+	if !rowSound(uid, v) {
+		return Row{}, rowDamaged("row of UID", uint64(uid))
 	}
 	le := binary.LittleEndian
 	r := Row{
@@ -74,6 +71,19 @@ func decodeRow(uid imap.UID, v []byte) (Row, error) {
 	}
 	copy(r.Email[:], v[44:60])
 	return r, nil
+}
+
+// rowSound reports whether a row, live or kept, is as it was written.
+func rowSound(uid imap.UID, v []byte) bool {
+	switch n := len(v); {
+	case n == rowBytes, n == keptBytes, n == keptBytes+1: // made before there were sums
+		return true
+	case n >= keptBytes+1+sumBytes: // what follows is a later format's
+		return checkSum(v[:keptBytes+1+sumBytes], uint64(uid))
+	case n >= rowBytes+sumBytes:
+		return checkSum(v[:rowBytes+sumBytes], uint64(uid))
+	}
+	return false
 }
 
 func appendUint40(b []byte, n int64) []byte {

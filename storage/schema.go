@@ -25,7 +25,9 @@ package storage
 //	         in body volumes: BlobID u64 -> tag u32 of the run in which this blob and
 //	         those up to the next entry were written (runs.go); made when first needed
 //	open     BlobID u64 -> ""    blobs whose chunks are there and whose row in
-//	                             blobs may not be: looked up at open, freed if so
+//	                             blobs may not be: looked up at open, freed if so;
+//	                             in a body volume, of a whole message, the time
+//	                             u40 (orphan.go)
 //
 // In body volumes only:
 //

@@ -19,6 +19,7 @@ const (
 type openBlob struct {
 	id      BlobID
 	volume  uint16 // of an entry of mail.db whose row is gone: where the chunks are
+	whole   int64  // of an entry of a body volume: orphan.go
 	hasRow  bool
 	refs    uint32
 	garbage bool // the entry names a volume
@@ -31,6 +32,7 @@ func (b *blobStore) openBlobsOf(view func(func(tx *bolt.Tx) error) error) (all [
 	err = view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketOpen).ForEach(func(k, v []byte) error {
 			o := openBlob{id: BlobID(binary.BigEndian.Uint64(k))}
+			o.whole = wholeSince(v)
 			if len(v) >= 2 {
 				o.garbage, o.volume = true, binary.LittleEndian.Uint16(v)
 			}
@@ -273,7 +275,7 @@ func (b *blobStore) sweepMarked(v *volume) error {
 		switch {
 		case o.hasRow:
 			v.settled = append(v.settled, o.id)
-		case b.live[o.id] == nil:
+		case b.live[o.id] == nil && !b.spared(o):
 			orphans = append(orphans, o.id)
 		}
 	}

@@ -131,7 +131,15 @@ func createSystem(dir, id string) error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	db, err := openBolt(temp, &bolt.Options{})
+	if err := createSystemAt(temp, id); err != nil {
+		return err
+	}
+	return moveInto(temp, filepath.Join(dir, systemFile), true)
+}
+
+// createSystemAt writes an empty system.db.
+func createSystemAt(path, id string) error {
+	db, err := openBolt(path, &bolt.Options{})
 	if err != nil {
 		return err
 	}
@@ -148,10 +156,7 @@ func createSystem(dir, id string) error {
 			putSystem(tx, bucketMeta, []byte("store"), []byte(id)),
 			putSystem(tx, bucketMeta, systemCounterKey, make([]byte, 8)))
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		return mapError(err)
-	}
-	return moveInto(temp, filepath.Join(dir, systemFile), true)
+	return mapError(errors.Join(err, db.Close()))
 }
 
 // openBolt opens a file with the page size that all of nestbox's files have,

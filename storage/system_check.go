@@ -11,35 +11,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Check reads system.db and every account through, and returns what is wrong
-// with them: nothing when all is sound.
-func (st *Store) Check() ([]string, error) {
-	findings, accounts, err := st.checkHousehold()
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range accounts {
-		a, err := st.Account(info.ID)
-		if errors.Is(err, ErrNoAccount) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return findings, err
-		}
-		wrong, err := a.Check()
-		if errors.Is(err, ErrClosed) {
-			return findings, err
-		}
-		if err != nil {
-			wrong = append(wrong, err.Error())
-		}
-		for _, w := range wrong {
-			findings = append(findings, fmt.Sprintf("account %s (%s): %s", info.Name, info.ID, w))
-		}
-	}
-	return findings, nil
-}
-
 // checkHousehold checks system.db and the folders, while no change of
 // accounts is half done. The mail is read through without that lock: it may
 // take minutes.
@@ -47,7 +18,7 @@ func (st *Store) checkHousehold() (findings []string, accounts []AccountInfo, er
 	st.admin.Lock()
 	defer st.admin.Unlock()
 	err = st.view(func(tx *bolt.Tx) error {
-		findings = checkSystem(tx)
+		findings = checkSystemRows(tx)
 		return nil
 	})
 	if err != nil {
@@ -90,13 +61,19 @@ func (st *Store) checkFolders(accounts []AccountInfo) ([]string, error) {
 	return findings, nil
 }
 
-// checkSystem reads system.db through: bbolt's pages, all checksums, and
-// whether names, addresses, accounts and credentials fit together.
-func checkSystem(tx *bolt.Tx) []string {
-	var c systemChecker
+// checkSystem reads a copy of system.db through that nobody writes to: bbolt's
+// pages and what they hold.
+func checkSystem(tx *bolt.Tx) (findings []string) {
 	for err := range tx.Check() {
-		c.add("%s: %v", systemFile, err)
+		findings = append(findings, fmt.Sprintf("%s: %v", systemFile, err))
 	}
+	return append(findings, checkSystemRows(tx)...)
+}
+
+// checkSystemRows reads all checksums, and sees whether names, addresses,
+// accounts and credentials fit together.
+func checkSystemRows(tx *bolt.Tx) []string {
+	var c systemChecker
 	accounts := map[AccountID]AccountInfo{}
 	c.each(tx, bucketAccounts, func(k, data []byte) error {
 		info, err := decodeAccount(k, data)

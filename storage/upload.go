@@ -67,6 +67,7 @@ type Upload struct {
 	volume  uint16
 	promise int64 // octets for which the volume has to have room
 	octets  int64 // of the chunks on disk
+	whole   bool  // the volume's list of open blobs says that all of it is there
 	kept    bool  // the blob has its row
 }
 

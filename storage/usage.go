@@ -157,9 +157,13 @@ func (f *files) readMeta(path string) error {
 		f.modseq = ModSeq(getUint64(meta, "modseq"))
 		return tx.Bucket(bucketMailboxes).ForEach(func(k, v []byte) error {
 			m, err := decodeMailbox(k, v)
+			if err != nil { // the others must be served; Check names it
+				f.a.st.log.Error("mailbox_damaged", "account", string(f.a.id), "error", err)
+				return nil
+			}
 			f.used = f.used.plus(usageOf(&m))
 			sharesIn(f.shares, &m)
-			return err
+			return nil
 		})
 	})
 }
