@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 
 	bolt "go.etcd.io/bbolt"
@@ -198,7 +199,7 @@ func (c *check) search() error {
 	if _, err := os.Stat(x.path()); err != nil {
 		return nil // none was made yet
 	}
-	return x.use(f, func(db *boltFile) error {
+	err = x.use(f, func(db *boltFile) error {
 		before := c.n
 		if err := c.auditDB("search.db", db); err != nil || c.n > before {
 			return err
@@ -222,4 +223,8 @@ func (c *check) search() error {
 			})
 		})
 	})
+	if errors.Is(err, ErrDiskFull) {
+		return nil // one that doesn't fit is made anew, when there is room
+	}
+	return err
 }
