@@ -34,6 +34,9 @@ type extension struct {
 	// onTell tells what changed besides the selected mailbox, before a tagged
 	// reply and to clients in IDLE.
 	onTell func(s *session) error
+	// onSetEntry may refuse the value of an entry of a mailbox, or of the server
+	// ("").
+	onSetEntry func(s *session, mailbox string, an *storage.Annotation) error
 	// progress gives the response code that tells how far the command is.
 	progress func(s *session, done, goal int) string
 	// home finds the home of names that are not the login's own; its account is
@@ -168,6 +171,7 @@ func protocol() []*extension {
 		&extMetadata,
 		&extMetadataServer,
 		&extListMetadata,
+		&extFilters,
 	}
 }
 

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 // extMetadata: entries of mailboxes, of the login and of the server (RFC 5464).
 // What is the server's stands in the household's settings: a login can read it,
-// and one that runs the box can write the comment.
+// and one that runs the box can write it.
 var extMetadata = extension{
 	name: "METADATA", rfc: "RFC 5464",
 	caps:     []capability{{name: "METADATA"}},
@@ -276,7 +277,7 @@ func (s *session) annotations(box *place, want func(entry string, size int) bool
 		return nil, err
 	}
 	for _, an := range s.computed(box) {
-		if len(an.Value) > 0 && want(an.Entry, len(an.Value)) {
+		if an.Value != nil && want(an.Entry, len(an.Value)) {
 			found = append(found, an)
 		}
 	}
@@ -291,20 +292,32 @@ func (s *session) computed(box *place) []storage.Annotation {
 		}
 		return []storage.Annotation{{Entry: storage.SpecialUseEntry, Value: specialUseValue(&box.Mailbox)}}
 	}
-	comment, admin := s.serverEntries()
-	return []storage.Annotation{{Entry: entryComment, Value: []byte(comment)}, {Entry: entryAdmin, Value: []byte(admin)}}
+	entries := s.serverEntries()
+	all := make([]storage.Annotation, 0, len(entries))
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		all = append(all, storage.Annotation{Entry: name, Value: []byte(entries[name])})
+	}
+	return all
 }
 
-// serverEntries are the comment of the server, and how to reach who runs it.
-func (s *session) serverEntries() (comment, admin string) {
-	comment, err := s.srv.o.Store.HouseholdSetting(storage.SettingComment)
-	if err == nil {
-		admin, err = s.srv.o.Store.HouseholdSetting(storage.SettingContact)
+// serverEntries are the shared entries of the server, by their names in lower
+// case: its comment, how to reach who runs it, and what these have set.
+func (s *session) serverEntries() map[string]string {
+	st := s.srv.o.Store
+	entries, err := st.ServerEntries()
+	for name, key := range map[string]string{entryComment: storage.SettingComment, entryAdmin: storage.SettingContact} {
+		var value string
+		if err == nil {
+			value, err = st.HouseholdSetting(key)
+		}
+		if value != "" {
+			entries[name] = value
+		}
 	}
 	if err != nil {
 		s.log.Warn("imap_setting_unreadable", "error", err)
 	}
-	return comment, admin
+	return entries
 }
 
 // specialUseValue is the value of /private/specialuse (RFC 6154 §4).

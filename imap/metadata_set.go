@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -47,6 +48,9 @@ func (c *setMetadataCmd) run(s *session, _ *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := c.check(s); err != nil {
+		return reply{}, err
+	}
 	r, account := &storage.AnnotationRequest{}, s.account
 	if box == nil {
 		if done, err := c.setServer(s); done || err != nil {
@@ -89,30 +93,55 @@ func (c *setMetadataCmd) run(s *session, _ *request) (reply, error) {
 	return reply{}, nil
 }
 
-// setServer sets what of the server all share. Of it there is no more than the
-// comment, and that is for those who run the box.
+// check lets extensions refuse what entries of theirs can't be.
+func (c *setMetadataCmd) check(s *session) error {
+	for _, x := range s.srv.tables.extensions {
+		if x.onSetEntry == nil || !s.has(x) {
+			continue
+		}
+		for i := range c.set {
+			if err := x.onSetEntry(s, c.mailbox, &c.set[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// setServer sets an entry of the server that all share. That is for those who
+// run the box.
 func (c *setMetadataCmd) setServer(s *session) (done bool, err error) {
 	shared := slices.IndexFunc(c.set, func(an storage.Annotation) bool { return !strings.HasPrefix(strings.ToLower(an.Entry), "/private/") })
 	if shared < 0 {
 		return false, nil
 	}
-	an := c.set[shared]
+	an, st := c.set[shared], s.srv.o.Store
+	name := strings.ToLower(an.Entry)
 	switch {
-	case strings.ToLower(an.Entry) != entryComment:
+	case name == entryAdmin:
 		return false, no(imap.ResponseCodeNoPerm, "%s can't be set", an.Entry)
 	case !s.isAdmin():
 		return false, no(imap.ResponseCodeNoPerm, "only those who run the box can set it")
-	case len(c.set) > 1:
+	case len(c.set) > 1: // it is kept elsewhere: two could be half done
 		return false, no(imap.ResponseCodeCannot, "set %s alone", an.Entry)
+	case len(name) > maxServerEntry || len(an.Value) > maxServerValue:
+		return false, no("METADATA MAXSIZE "+imap.ResponseCode(strconv.Itoa(maxServerValue)), "an entry of the server has at most %d octets, its name %d", maxServerValue, maxServerEntry)
+	case name == entryComment:
+		err = st.SetHouseholdSetting(storage.SettingComment, string(an.Value))
+	default:
+		err = st.SetServerEntry(name, string(an.Value), an.Value != nil)
 	}
-	if err := s.srv.o.Store.SetHouseholdSetting(storage.SettingComment, string(an.Value)); err != nil {
-		return false, err
+	if m := s.metadataNews(); m != nil && err == nil {
+		m.server, m.version = s.serverEntries(), st.SettingsVersion()
 	}
-	if m := s.metadataNews(); m != nil {
-		m.comment, m.admin = s.serverEntries()
-	}
-	return true, nil
+	return true, err
 }
+
+// The server's entries are settings of the household, which are small.
+const (
+	maxServerEntry = 200
+	maxServerValue = 16 << 10
+)
 
 // metadataNews is what a session that wants to be told of changes knows.
 type metadataNews struct {
@@ -120,7 +149,8 @@ type metadataNews struct {
 	homes []*annotatedHome
 	waker metadataWaker
 
-	comment, admin string // of the server, as it was told or could read
+	server  map[string]string // its shared entries, as of version of the settings
+	version uint64
 }
 
 // An annotatedHome is an account whose annotations are watched.
@@ -163,7 +193,7 @@ func watchMetadata(s *session) *metadataNews {
 	}
 	m = &metadataNews{}
 	m.waker.c = s.c
-	m.comment, m.admin = s.serverEntries()
+	m.version, m.server = s.srv.o.Store.SettingsVersion(), s.serverEntries()
 	s.keep("METADATA", m, func() {})
 	every, _ := newPattern("*")
 	homes, err := s.homes([]pattern{every})
@@ -202,16 +232,7 @@ func tellMetadata(s *session) error {
 	if s.sel != nil && m.all {
 		m.watch(s, s.sel.home)
 	}
-	comment, admin := s.serverEntries()
-	var server []string
-	if comment != m.comment {
-		server = append(server, entryComment)
-	}
-	if admin != m.admin {
-		server = append(server, entryAdmin)
-	}
-	m.comment, m.admin = comment, admin
-	s.writeChanged("", server)
+	m.tellServer(s)
 	if !m.waker.news.Swap(false) {
 		return nil
 	}
@@ -222,6 +243,29 @@ func tellMetadata(s *session) error {
 		}
 	}
 	return nil
+}
+
+// tellServer tells of the server's shared entries, which change with settings.
+func (m *metadataNews) tellServer(s *session) {
+	version := s.srv.o.Store.SettingsVersion()
+	if version == m.version {
+		return
+	}
+	now := s.serverEntries()
+	var changed []string
+	for name, value := range now {
+		if was, ok := m.server[name]; !ok || was != value {
+			changed = append(changed, name)
+		}
+	}
+	for name := range m.server {
+		if _, ok := now[name]; !ok {
+			changed = append(changed, name)
+		}
+	}
+	m.server, m.version = now, version
+	slices.Sort(changed)
+	s.writeChanged("", changed)
 }
 
 func (m *metadataNews) tell(s *session, h *annotatedHome) error {

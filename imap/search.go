@@ -29,7 +29,12 @@ type searchParser struct {
 	keys  int // read so far
 	slots int // given out
 	// modSeq: the highest MODSEQ of the result is part of it.
-	modSeq bool
+	modSeq  bool
+	charset string // as the command named it, or ""
+	// filters are those that are being read, one within the other; checking:
+	// they are not looked up.
+	filters  []string
+	checking bool
 	// decode turns a string from the command's charset into UTF-8.
 	decode func(s string) (string, bool)
 }
@@ -63,7 +68,8 @@ func (p *searchParser) program(d *wire.Decoder) (criterion, error) {
 			d.FailErr(bad("no CHARSET after ENABLE: all is UTF-8"))
 		}
 		d.SP()
-		p.decode, failed = charsetDecoder(d.Astring())
+		p.charset = d.Astring()
+		p.decode, failed = charsetDecoder(p.charset)
 		d.SP()
 	}
 	return p.joined(d), failed

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -100,6 +101,44 @@ func (st *Store) numberSetting(own, key string, def int64) (int64, error) {
 // HouseholdSetting is a setting of the household as it holds: the machine's
 // configuration wins. It is "" if it is not set.
 func (st *Store) HouseholdSetting(key string) (string, error) { return st.householdSetting(key) }
+
+// SettingsVersion counts the changes of what system.db holds.
+func (st *Store) SettingsVersion() uint64 { return st.policies.Load() }
+
+// settingShared is what the keys of the server's shared entries begin with
+// (RFC 5464 §3.2.1.1), SettingComment and SettingContact aside.
+const settingShared = "metadata:"
+
+// ServerEntries are the server's shared entries by their names in lower case.
+func (st *Store) ServerEntries() (map[string]string, error) {
+	all, err := st.Settings()
+	if err != nil {
+		return nil, err
+	}
+	entries := map[string]string{}
+	for key, value := range all {
+		if name, ok := strings.CutPrefix(key, settingShared); ok {
+			entries[name] = value
+		}
+	}
+	return entries, nil
+}
+
+// SetServerEntry gives a shared entry of the server a value, or with ok false none.
+func (st *Store) SetServerEntry(name, value string, ok bool) error {
+	name = strings.ToLower(name)
+	if !ok {
+		return st.DeleteSetting(settingShared + name)
+	}
+	entries, err := st.ServerEntries()
+	if err != nil {
+		return err
+	}
+	if _, there := entries[name]; !there && len(entries) >= MaxAnnotations {
+		return ErrTooManyAnnotations
+	}
+	return st.SetSetting(settingShared+name, value)
+}
 
 // SetHouseholdSetting changes a setting, or with "" gives it its default again.
 // One that the machine's configuration has is refused.
