@@ -213,7 +213,12 @@ func (s *session) status(tag string, kind imap.StatusResponseType, code, text st
 	if code != "" {
 		w.Raw("[").Raw(code).Raw("] ")
 	}
-	w.Raw(plain(text)).CRLF()
+	if s.language != nil {
+		text = readable(s.say(text))
+	} else {
+		text = plain(text)
+	}
+	w.Raw(text).CRLF()
 }
 
 // plain is text as resp-text may hold it: printable ASCII (RFC 3501 §9).

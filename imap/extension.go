@@ -172,6 +172,7 @@ func protocol() []*extension {
 		&extMetadataServer,
 		&extListMetadata,
 		&extFilters,
+		&extLanguage,
 	}
 }
 

@@ -29,6 +29,8 @@ type session struct {
 	isRev2  bool             // IMAP4rev2 is among them
 	bad     int              // bad commands before login
 	tag     string           // of the running command
+	// language is that of texts; nil for the default.
+	language *language
 
 	// How changes are told: what the client enabled.
 	modSeqs  bool // FETCH responses that it didn't ask for have UID and MODSEQ

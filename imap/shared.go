@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"nestbox/imap/wire"
 	"nestbox/storage"
 )
 
@@ -15,8 +16,8 @@ var extShared = extension{
 	name: "SHARED", rfc: "RFC 2342",
 	home:  sharedHome,
 	homes: sharedHomes,
-	namespaces: func(*session) (others, shared string) {
-		return namespaceOf(usersPrefix), namespaceOf(sharedPrefix)
+	namespaces: func(s *session) (others, shared string) {
+		return s.namespace(usersPrefix), s.namespace(sharedPrefix)
 	},
 }
 
@@ -25,7 +26,15 @@ const (
 	sharedPrefix = "Shared" + separator
 )
 
-func namespaceOf(prefix string) string { return `(("` + prefix + `" "` + separator + `"))` }
+// namespace describes a namespace, with its name in the session's language (RFC
+// 5255 §3.4).
+func (s *session) namespace(prefix string) string {
+	text := `(("` + prefix + `" "` + separator + `"`
+	if said := s.say(prefix); said != prefix {
+		text += ` "TRANSLATION" ("` + wire.EncodeUTF7(said) + `")`
+	}
+	return text + "))"
+}
 
 // sharedHome finds the account in a name of another namespace.
 func sharedHome(s *session, name string) (h home, local string, err error) {
