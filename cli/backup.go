@@ -21,7 +21,7 @@ var cmdBackup = command{
 
 The exit code is 0 only if the whole backup is there and sound. An account in which something is wrong keeps its former copy, and the new one lies beside it.
 
---portable writes a stream instead (docs/portable.md), which doesn't depend on the machine: for another kind of processor, or to keep for long. It is always whole, and has no expunged messages nor deleted accounts.
+--portable writes a stream instead (docs/portable.md), which doesn't depend on the machine: for another kind of processor, or to keep for long. It is always whole.
 
 restore makes a data folder of a backup, or brings single messages back. A copy of the data folder itself, made by a program while the server runs, is no backup, unless it is one snapshot of the whole folder.`,
 	examples: []example{

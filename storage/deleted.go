@@ -177,6 +177,7 @@ func (st *Store) UndeleteAccount(name, newName string) (info AccountInfo, lost [
 	if _, err := os.Stat(dir + deletedSuffix); err != nil {
 		return info, nil, fmt.Errorf("its folder is not there any more: %w", err)
 	}
+	st.endReading(d.ID)
 	if err := moveInto(dir+deletedSuffix, dir, !st.opts.NoSync); err != nil {
 		return info, nil, err
 	}
@@ -241,6 +242,7 @@ func (st *Store) EraseDeleted(name string) error {
 // erase removes a deleted account. The lock of administration is held.
 func (st *Store) erase(id AccountID) error {
 	dir := st.accountDir(id)
+	st.endReading(id)
 	if _, err := os.Stat(dir + deletedSuffix); err == nil {
 		if err := moveInto(dir+deletedSuffix, dir+erasedSuffix, !st.opts.NoSync); err != nil {
 			return err

@@ -45,6 +45,16 @@ const (
 
 	recordNote       byte = 128 // text: what could not be written
 	recordAnnotation byte = 129 // fields: 1 login, 2 entry, 3 value; of the last recordMailbox, or before the first one of the account
+	// Expunged messages that are kept (portable_kept.go).
+	recordKeptMailbox byte = 130 // time of its deletion u64 (0: it is there), then as recordMailbox
+	recordKeptBody    byte = 131 // as recordBody, of an expunged message: recordKeptData follow
+	recordKeptData    byte = 132 // octets of it
+	recordKeptMessage byte = 133 // time of the expunge u64, reason u8 (0 expunged, 1 moved), then as recordMessage
+
+	// recordDeleted and recordDeletedMore are added to the types of a deleted
+	// account's records: those below 32, and those from 128 to 159.
+	recordDeleted     byte = 192
+	recordDeletedMore byte = 224 - 128
 )
 
 // portableMessageBytes: UID u32, MODSEQ u64, flags u64, date i64, zone i16,
@@ -57,6 +67,24 @@ var (
 	errPortable    = fmt.Errorf("%w: the portable stream", ErrCorrupt)
 )
 
+// deletedKind is the type of a record of a deleted account.
+func deletedKind(kind byte) byte {
+	if kind >= recordNote {
+		return kind + recordDeletedMore
+	}
+	return kind + recordDeleted
+}
+
+func liveKind(kind byte) (live byte, deleted bool) {
+	switch {
+	case kind >= recordNote+recordDeletedMore:
+		return kind - recordDeletedMore, true
+	case kind >= recordDeleted:
+		return kind - recordDeleted, true
+	}
+	return kind, false
+}
+
 func portableSum(n uint64, head, payload []byte) uint32 {
 	sum := crc32.Checksum(binary.LittleEndian.AppendUint64(nil, n), castagnoli)
 	return crc32.Update(crc32.Update(sum, castagnoli, head), castagnoli, payload)
@@ -65,6 +93,8 @@ func portableSum(n uint64, head, payload []byte) uint32 {
 type portableWriter struct {
 	w *bufio.Writer
 	n uint64
+	// deleted: what is written now is of a deleted account.
+	deleted bool
 }
 
 func newPortableWriter(w io.Writer) (*portableWriter, error) {
@@ -76,6 +106,9 @@ func newPortableWriter(w io.Writer) (*portableWriter, error) {
 func (p *portableWriter) write(kind byte, payload []byte) error {
 	if len(payload) > portableMax {
 		return fmt.Errorf("a record of %d octets is too long for a portable stream", len(payload))
+	}
+	if p.deleted {
+		kind = deletedKind(kind)
 	}
 	head := binary.LittleEndian.AppendUint32([]byte{kind}, uint32(len(payload)))
 	sum := binary.LittleEndian.AppendUint32(nil, portableSum(p.n, head, payload))
@@ -92,6 +125,8 @@ type portableReader struct {
 	r   *bufio.Reader
 	n   uint64
 	buf []byte
+	// deleted: the last record is of a deleted account.
+	deleted bool
 
 	taken time.Time
 }
@@ -146,7 +181,8 @@ func (p *portableReader) next() (kind byte, payload []byte, err error) {
 		return 0, nil, fmt.Errorf("%w: record %d fails its checksum", errPortable, p.n)
 	}
 	p.n++
-	return head[0], payload, nil
+	kind, p.deleted = liveKind(head[0])
+	return kind, payload, nil
 }
 
 func (p *portableReader) cut(err error) error {
@@ -170,7 +206,7 @@ func CheckPortable(r io.Reader) (notes []string, err error) {
 			return notes, err
 		case kind == recordNote:
 			notes = append(notes, string(b))
-		case kind == recordEnd:
+		case kind == recordEnd && !p.deleted:
 			return notes, p.end()
 		}
 	}

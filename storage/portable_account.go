@@ -7,22 +7,18 @@ import (
 
 // makeAccount makes the folder of an account that system.db has already, with
 // INBOX alone.
-func (l *portableLoad) makeAccount(id AccountID, secret []byte, past highWater) error {
-	p, err := l.st.profile(id)
-	if err != nil {
-		return fmt.Errorf("account %s: %w", id, err)
-	}
+func (l *portableLoad) makeAccount(id AccountID, secret []byte, past highWater, deleted bool) error {
 	if len(secret) != 32 {
 		return errPortableRow
 	}
-	a, err := l.st.Account(id)
+	a, p, err := l.accountFor(id, deleted)
 	if err == nil {
 		err = a.create(p)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("account %s: %w", id, err)
 	}
-	l.a, l.box, l.messages, l.bodies = a, nil, 0, 0
+	l.a, l.deleted, l.box, l.kept, l.messages, l.bodies = a, deleted, nil, nil, 0, 0
 	return a.exec(func(f *files) error {
 		f.secret = secret
 		w, err := f.update(func(w *txn) error {
@@ -38,6 +34,23 @@ func (l *portableLoad) makeAccount(id AccountID, secret []byte, past highWater) 
 		}
 		return err
 	})
+}
+
+// accountFor is an account that has no folder yet.
+func (l *portableLoad) accountFor(id AccountID, deleted bool) (a *Account, p profile, err error) {
+	if !deleted {
+		if p, err = l.st.profile(id); err == nil {
+			a, err = l.st.Account(id)
+		}
+		return a, p, err
+	}
+	d, err := l.st.findDeleted(string(id))
+	if err != nil {
+		return nil, p, err
+	}
+	a = newAccount(l.st, id)
+	a.dir = l.st.accountDir(id) + deletedSuffix
+	return a, profile{Name: d.Name, Addresses: d.Addresses, Settings: d.Settings}, nil
 }
 
 // emptyNames removes all mailboxes but INBOX, and all subscriptions, of an

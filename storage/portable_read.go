@@ -56,12 +56,14 @@ type portableLoad struct {
 	st *Store
 
 	a        *Account
+	deleted  bool // it is a deleted account
 	box      *Mailbox
 	last     imap.UID // of the mailbox
 	up       *Upload  // the body that was read last and has no message yet
 	tooBig   error    // why that body was not taken
 	skipped  map[EmailID]bool
 	batch    []loadMessage
+	kept     *keptLoad // the expunged messages that come now
 	octets   int64
 	accounts uint64
 	messages uint64 // of the account
@@ -88,13 +90,20 @@ func (l *portableLoad) load() error {
 		}
 		switch kind {
 		case recordHousehold:
-			err = l.household(b)
+			err = l.household(b, l.p.deleted)
 		case recordAccount:
-			err = l.account(b)
+			err = l.account(b, l.p.deleted)
 		case recordMailbox:
 			err = l.mailbox(b)
 		case recordBody:
-			err = l.body(b)
+			l.bodies++
+			err = l.body(b, recordData)
+		case recordKeptMailbox:
+			err = l.keptMailbox(b)
+		case recordKeptBody:
+			err = l.body(b, recordKeptData)
+		case recordKeptMessage:
+			err = l.keptMessage(b)
 		case recordMessage:
 			err = l.message(b)
 		case recordAnnotation:
@@ -104,7 +113,10 @@ func (l *portableLoad) load() error {
 		case recordNote:
 			l.r.Findings = append(l.r.Findings, string(b))
 		case recordEnd:
-			return l.end(b)
+			if !l.p.deleted {
+				return l.end(b)
+			}
+			err = errPortableRow
 		default:
 			if kind < recordNote {
 				err = fmt.Errorf("%w has a record of type %d, which this nestbox doesn't know", errPortable, kind)
@@ -121,6 +133,11 @@ func (l *portableLoad) abort() {
 	for i := range l.batch {
 		l.batch[i].up.abort()
 	}
+	if l.kept != nil {
+		for i := range l.kept.batch {
+			l.kept.batch[i].up.abort()
+		}
+	}
 }
 
 func (u *Upload) abort() {
@@ -131,8 +148,8 @@ func (u *Upload) abort() {
 
 var errPortableRow = fmt.Errorf("%w has a row that is too short", errPortable)
 
-// household takes a row of system.db.
-func (l *portableLoad) household(b []byte) error {
+// household takes a row of system.db, or that of a deleted account.
+func (l *portableLoad) household(b []byte, deleted bool) error {
 	if len(b) < 1 || len(b) < 3+int(b[0]) {
 		return errPortableRow
 	}
@@ -142,7 +159,11 @@ func (l *portableLoad) household(b []byte) error {
 		return errPortableRow
 	}
 	key, value := rest[2:2+n], rest[2+n:]
-	for _, known := range portableBuckets {
+	take := portableBuckets
+	if deleted {
+		take = [][]byte{bucketDeleted}
+	}
+	for _, known := range take {
 		if string(known) == string(bucket) {
 			return l.st.update(func(tx *bolt.Tx) error { return putSystem(tx, known, key, value) })
 		}
@@ -151,7 +172,7 @@ func (l *portableLoad) household(b []byte) error {
 }
 
 // account begins an account, or goes on with its subscriptions.
-func (l *portableLoad) account(b []byte) error {
+func (l *portableLoad) account(b []byte, deleted bool) error {
 	var id AccountID
 	var secret []byte
 	var past highWater
@@ -183,7 +204,7 @@ func (l *portableLoad) account(b []byte) error {
 		if l.a != nil {
 			return fmt.Errorf("%w: an account begins before the end of another", errPortable)
 		}
-		if err := l.makeAccount(id, secret, past); err != nil {
+		if err := l.makeAccount(id, secret, past, deleted); err != nil {
 			return err
 		}
 	}
@@ -200,12 +221,12 @@ func (l *portableLoad) account(b []byte) error {
 }
 
 // body reads a message's bytes.
-func (l *portableLoad) body(b []byte) error {
+func (l *portableLoad) body(b []byte, data byte) error {
 	if l.a == nil || len(b) < 8 || l.up != nil || l.tooBig != nil {
 		return errPortableRow
 	}
 	left := int64(binary.LittleEndian.Uint64(b))
-	l.bodies++
+	l.r.Octets += left
 	up, err := l.a.NewUpload(left)
 	if l.tooBig = err; err != nil && !errors.Is(err, ErrTooBig) {
 		return err
@@ -216,7 +237,7 @@ func (l *portableLoad) body(b []byte) error {
 		if err != nil {
 			return err
 		}
-		if kind != recordData || int64(len(b)) > left || len(b) == 0 {
+		if kind != data || int64(len(b)) > left || len(b) == 0 {
 			return fmt.Errorf("%w: a message ends early", errPortable)
 		}
 		left -= int64(len(b))
@@ -238,39 +259,15 @@ func (l *portableLoad) message(b []byte) error {
 	if l.box == nil || len(b) < portableMessageBytes {
 		return errPortableRow
 	}
-	le := binary.LittleEndian
-	m := loadMessage{row: Row{
-		UID: imap.UID(le.Uint32(b)), Flags: Flags(le.Uint64(b[12:])), Date: int64(le.Uint64(b[20:])),
-		Zone: int16(le.Uint16(b[28:])), SaveDate: int64(le.Uint64(b[30:])), Size: int64(le.Uint64(b[38:])),
-	}}
-	copy(m.row.Email[:], b[46:62])
+	m := loadMessage{row: portableRow(b)}
 	if m.row.UID <= l.last {
 		return fmt.Errorf("%w: UID %d after UID %d", errPortable, m.row.UID, l.last)
 	}
 	l.last = m.row.UID
 	l.messages++
-	if l.tooBig != nil {
-		l.skipped[m.row.Email], l.tooBig = true, nil
-	}
-	if l.skipped[m.row.Email] {
-		l.r.Findings = append(l.r.Findings, fmt.Sprintf("UID %d of mailbox %s is left out: %v", m.row.UID, l.box.Name, ErrTooBig))
-		return nil
-	}
-	if l.up != nil {
-		m.up, l.up = l.up, nil
-		if m.up.EmailID() != m.row.Email || m.up.Size() != m.row.Size {
-			m.up.Abort()
-			return fmt.Errorf("%w: the bytes of UID %d are others", errPortable, m.row.UID)
-		}
-		m.rec = m.up.Record()
-	} else {
-		if err := l.flush(); err != nil { // its bytes may be in the batch
-			return err
-		}
-		var err error
-		if m.rec, err = l.a.recordByEmail(m.row.Email); err != nil {
-			return fmt.Errorf("UID %d: %w", m.row.UID, err)
-		}
+	there, err := l.bytesOf(&m, l.box.Name)
+	if err != nil || !there {
+		return err
 	}
 	l.batch = append(l.batch, m)
 	if m.up != nil {
@@ -282,7 +279,54 @@ func (l *portableLoad) message(b []byte) error {
 	return nil
 }
 
+// portableRow reads what a stream has of a row.
+func portableRow(b []byte) Row {
+	le := binary.LittleEndian
+	r := Row{
+		UID: imap.UID(le.Uint32(b)), Flags: Flags(le.Uint64(b[12:])), Date: int64(le.Uint64(b[20:])),
+		Zone: int16(le.Uint16(b[28:])), SaveDate: int64(le.Uint64(b[30:])), Size: int64(le.Uint64(b[38:])),
+	}
+	copy(r.Email[:], b[46:62])
+	return r
+}
+
+// bytesOf finds the bytes of a message: those that came right before, or those
+// of an earlier one. It reports false when they were left out.
+func (l *portableLoad) bytesOf(m *loadMessage, mailbox string) (bool, error) {
+	if l.tooBig != nil {
+		l.skipped[m.row.Email], l.tooBig = true, nil
+	}
+	if l.skipped[m.row.Email] {
+		l.r.Findings = append(l.r.Findings, fmt.Sprintf("UID %d of mailbox %s is left out: %v", m.row.UID, mailbox, ErrTooBig))
+		return false, nil
+	}
+	if l.up != nil {
+		m.up, l.up = l.up, nil
+		if m.up.EmailID() != m.row.Email || m.up.Size() != m.row.Size {
+			m.up.Abort()
+			return false, fmt.Errorf("%w: the bytes of UID %d are others", errPortable, m.row.UID)
+		}
+		m.rec = m.up.Record()
+		return true, nil
+	}
+	if err := l.flush(); err != nil { // its bytes may be in the batch
+		return false, err
+	}
+	var err error
+	if m.rec, err = l.a.recordByEmail(m.row.Email); err != nil {
+		return false, fmt.Errorf("UID %d: %w", m.row.UID, err)
+	}
+	return true, nil
+}
+
 func (l *portableLoad) flush() error {
+	if k := l.kept; k != nil && len(k.batch) > 0 {
+		err := l.a.do(keptRequest{k})
+		if err == nil {
+			k.batch, l.octets = k.batch[:0], 0
+		}
+		return err
+	}
 	if len(l.batch) == 0 {
 		return nil
 	}
@@ -304,7 +348,12 @@ func (l *portableLoad) accountEnd(b []byte) error {
 	if messages != l.messages || bodies != l.bodies {
 		return fmt.Errorf("%w: an account has %d messages and %d bodies, not %d and %d", errPortable, l.messages, l.bodies, messages, bodies)
 	}
-	l.a, l.box = nil, nil
+	deleted := l.deleted
+	a := l.a
+	l.a, l.box, l.kept, l.deleted = nil, nil, nil, false
+	if deleted {
+		return a.close()
+	}
 	l.accounts++
 	return nil
 }

@@ -68,29 +68,40 @@ func (r *loadRequest) apply(w *txn) (bool, error) {
 
 // load adds one message.
 func (w *txn) load(m *Mailbox, msg *loadMessage, at ModSeq) error {
+	row, err := w.loadRow(m, msg)
+	if err != nil {
+		return err
+	}
+	row.ModSeq = at
+	return w.addRow(m, &row)
+}
+
+// loadRow is the row of a message whose bytes are there, or put there; it has
+// a reference to them.
+func (w *txn) loadRow(m *Mailbox, msg *loadMessage) (Row, error) {
 	row := msg.row
 	blob, size, known := w.f.blobs.find(w.tx, row.Email)
 	if !known && msg.up != nil {
 		if err := w.f.blobs.putBody(w.tx, msg.up); err != nil {
-			return err
+			return row, err
 		}
 		blob, size, known = w.f.blobs.find(w.tx, row.Email)
 	}
 	if !known || size != row.Size {
-		return fmt.Errorf("%w: UID %d of a portable stream has no bytes", ErrCorrupt, row.UID)
+		return row, fmt.Errorf("%w: UID %d of a portable stream has no bytes", ErrCorrupt, row.UID)
 	}
 	if err := w.f.blobs.link(w.tx, blob, 1); err != nil {
-		return err
+		return row, err
 	}
 	thread, err := w.thread(msg.rec, row.Email)
 	if err != nil {
-		return err
+		return row, err
 	}
-	row.Blob, row.Thread, row.ModSeq = blob, thread, at
+	row.Blob, row.Thread = blob, thread
 	if n := systemFlags + len(m.Keywords); n < 64 {
 		row.Flags &= 1<<n - 1
 	}
-	return w.addRow(m, &row)
+	return row, nil
 }
 
 // recordByEmail reads the record of bytes that the account has.

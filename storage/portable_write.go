@@ -17,8 +17,8 @@ var portableBuckets = [][]byte{bucketDomains, bucketAddresses, bucketAccounts, b
 
 // WritePortable writes a portable stream of all accounts while they are in
 // use: each mailbox with the messages it has when its turn comes, each message
-// as it is when it is read. What is expunged meanwhile is left out, and so are
-// expunged messages that are kept, and deleted accounts.
+// as it is when it is read. Expunged messages that are kept follow their
+// account, and deleted accounts come last.
 func (st *Store) WritePortable(ctx context.Context, w io.Writer) error {
 	p, err := newPortableWriter(w)
 	if err != nil {
@@ -49,6 +49,10 @@ func (st *Store) WritePortable(ctx context.Context, w io.Writer) error {
 		}
 		n++
 	}
+	x := portableAccount{ctx: ctx, p: p}
+	if err := x.writeDeletedAccounts(st); err != nil {
+		return err
+	}
 	if err := p.write(recordEnd, le.AppendUint64(nil, n)); err != nil {
 		return err
 	}
@@ -71,16 +75,21 @@ func (st *Store) portableHousehold(p *portableWriter) (accounts []AccountID, err
 		return nil
 	})
 	for _, r := range rows {
-		b := append([]byte{byte(len(r.bucket))}, r.bucket...)
-		b = binary.LittleEndian.AppendUint16(b, uint16(len(r.key)))
 		if err == nil {
-			err = p.write(recordHousehold, append(append(b, r.key...), r.value...))
+			err = p.row(r.bucket, r.key, r.value)
 		}
 		if string(r.bucket) == string(bucketAccounts) {
 			accounts = append(accounts, AccountID(r.key))
 		}
 	}
 	return accounts, err
+}
+
+// row writes a row of system.db.
+func (p *portableWriter) row(bucket, key, value []byte) error {
+	b := append([]byte{byte(len(bucket))}, bucket...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(key)))
+	return p.write(recordHousehold, append(append(b, key...), value...))
 }
 
 // A portableAccount writes one account.
@@ -91,6 +100,7 @@ type portableAccount struct {
 	written  bitmap // blobs
 	messages uint64
 	bodies   uint64
+	begun    bool // its first record is written
 }
 
 func (x *portableAccount) write() error {
@@ -127,6 +137,7 @@ func (x *portableAccount) write() error {
 		}
 		b = appendField(b, 3, []byte(name))
 	}
+	x.begun = true
 	if err := x.p.write(recordAccount, b); err != nil {
 		return err
 	}
@@ -137,9 +148,17 @@ func (x *portableAccount) write() error {
 	for i := 0; i < len(boxes) && err == nil; i++ {
 		err = x.mailbox(boxes[i].ID)
 	}
+	if err == nil {
+		err = x.kept()
+	}
 	if err != nil {
 		return err
 	}
+	return x.end()
+}
+
+// end writes the account's last record.
+func (x *portableAccount) end() error {
 	end := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, x.messages), x.bodies)
 	return x.p.write(recordAccountOK, end)
 }
@@ -179,7 +198,24 @@ func (x *portableAccount) mailbox(id MailboxID) error {
 }
 
 func (x *portableAccount) message(box *Mailbox, r *Row) error {
-	if err := x.ctx.Err(); err != nil || r.Expunged {
+	if r.Expunged {
+		return nil
+	}
+	return x.put(box, r, liveRecords, nil)
+}
+
+// bodyRecords are the types of a message's records.
+type bodyRecords struct{ body, data, message byte }
+
+var (
+	liveRecords = bodyRecords{recordBody, recordData, recordMessage}
+	keptRecords = bodyRecords{recordKeptBody, recordKeptData, recordKeptMessage}
+)
+
+// put writes a message, and its bytes if the account's records have them not
+// yet. Its record begins with head.
+func (x *portableAccount) put(box *Mailbox, r *Row, kinds bodyRecords, head []byte) error {
+	if err := x.ctx.Err(); err != nil {
 		return err
 	}
 	// A keyword that the mailbox got after its record was written has no name
@@ -189,7 +225,7 @@ func (x *portableAccount) message(box *Mailbox, r *Row) error {
 		flags = r.Flags
 	}
 	if !x.written.has(uint64(r.Blob)) {
-		if lost, err := x.body(r.Blob); err != nil {
+		if lost, err := x.body(r.Blob, kinds); err != nil {
 			return err
 		} else if errors.Is(lost, ErrNoMessage) {
 			return nil // expunged and forgotten meanwhile
@@ -199,17 +235,19 @@ func (x *portableAccount) message(box *Mailbox, r *Row) error {
 		x.written.set(uint64(r.Blob))
 	}
 	le := binary.LittleEndian
-	b := le.AppendUint64(le.AppendUint32(nil, uint32(r.UID)), uint64(r.ModSeq))
+	b := le.AppendUint64(le.AppendUint32(head, uint32(r.UID)), uint64(r.ModSeq))
 	b = le.AppendUint64(le.AppendUint64(b, uint64(flags)), uint64(r.Date))
 	b = le.AppendUint64(le.AppendUint16(b, uint16(r.Zone)), uint64(r.SaveDate))
 	b = append(le.AppendUint64(b, uint64(r.Size)), r.Email[:]...)
-	x.messages++
-	return x.p.write(recordMessage, b)
+	if kinds == liveRecords {
+		x.messages++
+	}
+	return x.p.write(kinds.message, b)
 }
 
 // body writes a message's bytes. One that can't be read is lost; it is read
 // through first if it is not small, so that the stream has whole bodies only.
-func (x *portableAccount) body(id BlobID) (lost, err error) {
+func (x *portableAccount) body(id BlobID, kinds bodyRecords) (lost, err error) {
 	b, lost := x.a.OpenBlob(id)
 	if lost != nil {
 		return lost, nil
@@ -218,20 +256,25 @@ func (x *portableAccount) body(id BlobID) (lost, err error) {
 	if _, lost := b.WriteRange(io.Discard, 0, b.Size()); lost != nil {
 		return lost, nil
 	}
-	if err := x.p.write(recordBody, binary.LittleEndian.AppendUint64(nil, uint64(b.Size()))); err != nil {
+	if err := x.p.write(kinds.body, binary.LittleEndian.AppendUint64(nil, uint64(b.Size()))); err != nil {
 		return nil, err
 	}
-	x.bodies++
-	_, err = b.WriteRange(portableData{x.p}, 0, b.Size())
+	if kinds == liveRecords {
+		x.bodies++
+	}
+	_, err = b.WriteRange(portableData{x.p, kinds.data}, 0, b.Size())
 	return nil, err
 }
 
 // portableData writes pieces of a body.
-type portableData struct{ p *portableWriter }
+type portableData struct {
+	p    *portableWriter
+	kind byte
+}
 
 func (w portableData) Write(b []byte) (int, error) {
 	for at := 0; at < len(b); at += portablePiece {
-		if err := w.p.write(recordData, b[at:min(at+portablePiece, len(b))]); err != nil {
+		if err := w.p.write(w.kind, b[at:min(at+portablePiece, len(b))]); err != nil {
 			return at, err
 		}
 	}

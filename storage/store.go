@@ -79,6 +79,7 @@ type Store struct {
 
 	logins        logins
 	changingRules sync.Mutex
+	reading       sync.Map      // AccountID: *Account of deleted accounts that a stream is made of
 	policies      atomic.Uint64 // counts the changes of settings
 
 	mu       sync.Mutex
