@@ -63,6 +63,7 @@ func clientGoIMAP(t *testing.T, l login) {
 	goIMAPFetch(t, c, all, date)
 	goIMAPChange(t, c, len(all))
 	goIMAPIdle(t, l)
+	goIMAPMetadata(t, c, box)
 	if err := c.Logout().Wait(); err != nil {
 		t.Error(err)
 	}
