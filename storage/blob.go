@@ -153,6 +153,9 @@ func copyChunk(dst []byte, tx *bolt.Tx, id BlobID, n uint32) ([]byte, error) {
 			return append(dst, v...), nil
 		}
 	} else if chunks := tx.Bucket(bucketChunks).Bucket(key); chunks != nil {
+		if err := guardBucket(tx, chunks); err != nil {
+			return dst, err
+		}
 		want := keyChunk(n)
 		c := chunks.Cursor()
 		if k, v := c.Seek(want); string(k) == string(want) {

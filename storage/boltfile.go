@@ -68,7 +68,11 @@ func openMap(path string, bo *bolt.Options) (*boltFile, error) {
 		}
 		return nil, err
 	}
-	return &boltFile{DB: h.db, path: path, now: h}, nil
+	b := &boltFile{DB: h.db, path: path, now: h}
+	if err := b.View(guardFile); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), b.Close())
+	}
+	return b, nil
 }
 
 // View is bolt.DB's.

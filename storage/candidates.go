@@ -55,6 +55,9 @@ func (x *searchIndex) candidates(f *files, block uint64, slices []uint32) (set b
 			if b == nil {
 				return nil
 			}
+			if err := guardBucket(tx, b); err != nil {
+				return err
+			}
 			covered := b.Get(keyCovered)
 			if len(covered) != len(set) {
 				return fmt.Errorf("%w: signatures of block %d", ErrCorrupt, block)

@@ -41,6 +41,9 @@ func compactFill(path treeKey) float64 {
 
 // fill copies a bucket from the entry behind at on.
 func (c *compaction) fill(src, dst *bolt.Bucket, path, at treeKey) error {
+	if err := guardBucket(src.Tx(), src); err != nil {
+		return err
+	}
 	cursor := src.Cursor()
 	dst.FillPercent = compactFill(path)
 	k, v := cursor.First()

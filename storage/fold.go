@@ -138,6 +138,7 @@ func (a *Account) fold() error {
 func (f *files) replay() error {
 	f.overlay = newOverlay()
 	f.journal.own = f.blobs.begun // the run goes on
+	defer f.journal.tell(f.a)
 	return f.mail.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		owners, err := mailboxesBySpace(tx)

@@ -358,7 +358,10 @@ func (x *searchIndex) write(f *files, s *signatureBlock) error {
 			all := tx.Bucket(bucketSignatures)
 			all.FillPercent = fillAppend
 			key := binary.BigEndian.AppendUint64(nil, s.number)
-			if all.Bucket(key) != nil {
+			if old := all.Bucket(key); old != nil {
+				if err := guardBucket(tx, old); err != nil {
+					return err
+				}
 				if err := all.DeleteBucket(key); err != nil {
 					return err
 				}

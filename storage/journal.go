@@ -63,6 +63,8 @@ type journal struct {
 	end     int64  // where the next record goes
 	crc     uint32 // of the last record
 	buf     []byte
+	mended  bool // a byte of a record that was loaded had changed
+	torn    bool // the last record was not whole
 }
 
 func newEpoch() uint64 { return rand.Uint64() }
@@ -114,7 +116,12 @@ func (j *journal) load(epoch uint64, known journalMark, f func([]flagEntry) erro
 		for j.end <= int64(len(all)) {
 			entries, size, crc, ok := parseRecord(all[j.end:], epoch, j.crc)
 			if !ok {
-				return nil
+				damaged, mended := mendRecord(all[j.end:], epoch, j.crc)
+				j.torn, j.mended = j.torn || damaged && !mended, j.mended || mended
+				if !mended {
+					return nil
+				}
+				continue
 			}
 			if err := f(entries); err != nil {
 				return err

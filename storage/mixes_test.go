@@ -458,6 +458,12 @@ func (x *mix) run() {
 	if err := x.verify(a, nil); err != nil && !x.torn {
 		x.t.Errorf("%v\n%q", err, x.what)
 	}
+	if len(boxes) == 0 { // their rows are damaged
+		if !x.torn {
+			x.t.Errorf("no mailboxes\n%q", x.what)
+		}
+		return
+	}
 	for i := range 8 { // new mail finds its place
 		n := 1_000_000 + i
 		u, err := a.NewUpload(-1)

@@ -161,6 +161,9 @@ func (f *files) strayRow(s strayBlob) (row blobRow, err error) {
 		if b == nil {
 			return nil
 		}
+		if err := guardBucket(tx, b); err != nil {
+			return err
+		}
 		k, v := b.Cursor().Last()
 		if len(k) != 4 {
 			return fmt.Errorf("%w: its chunks", ErrCorrupt)

@@ -327,6 +327,9 @@ func freeChunks(tx *bolt.Tx, id BlobID) (octets int64, err error) {
 	if chunks == nil {
 		return octets, nil
 	}
+	if err := guardBucket(tx, chunks); err != nil {
+		return 0, err
+	}
 	err = chunks.ForEach(func(_, v []byte) error {
 		octets += int64(len(v))
 		return nil

@@ -62,6 +62,9 @@ func verifyBodies(ctx context.Context, tx *bolt.Tx, bad func(id BlobID, chunk ui
 			bad(id, 1)
 			return nil
 		}
+		if err := guardBucket(tx, b); err != nil {
+			return err
+		}
 		return errors.Join(ctx.Err(), b.ForEach(func(k, v []byte) error {
 			check(id, binary.BigEndian.Uint32(k), v)
 			return nil
