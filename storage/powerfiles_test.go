@@ -27,7 +27,7 @@ const powerVariable = "TEST_NESTBOX_POWER"
 
 // A powerTask is what TestPowerWork is asked to do.
 type powerTask struct {
-	Work               string // "mail", "init", "migrate" or "backup"
+	Work               string // "mail", "init", "migrate", "backup", "repair" or "rebuild"
 	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
 	Other              string // data folder on a disk that nothing happens to
 	Seed               uint64
@@ -371,6 +371,8 @@ func (p powerTask) work() error {
 		return errors.Join(p.backUp(marks), marks.Close())
 	case "migrate":
 		return errors.Join(p.migrate(), marks.Close())
+	case "repair", "rebuild":
+		return errors.Join(p.repair(), marks.Close())
 	}
 	note := func(worker int) func(eventKind) {
 		return func(k eventKind) {

@@ -45,6 +45,9 @@ func Rebuild(dir string, o Options, tell func(Finding) error) (res RebuildResult
 		return res, err
 	}
 	stamp := time.Now().Unix()
+	for exists(fmt.Sprintf("%s.old-%d", path, stamp)) || exists(fmt.Sprintf("%s.old-%d", filepath.Join(dir, systemCopyFile), stamp)) {
+		stamp++
+	}
 	for _, name := range []string{systemFile, systemCopyFile} {
 		from := filepath.Join(dir, name)
 		aside := fmt.Sprintf("%s.old-%d", from, stamp)
@@ -187,4 +190,9 @@ func (b *rebuild) put(st *Store, tx *bolt.Tx, a *foundAccount) error {
 	}
 	return errors.Join(putSystem(tx, bucketLogins, []byte(a.info.Name), []byte(a.info.ID)),
 		putSystem(tx, bucketAccounts, []byte(a.info.ID), encodeAccount(a.info)))
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

@@ -322,11 +322,11 @@ func (r *showRequest) apply(w *txn) (more bool, err error) {
 	for i := range n {
 		staged := keyUID(r.t.space, imap.UID(r.done+i+1))
 		uid := m.UIDNext + imap.UID(r.done+i)
-		row, err := decodeRow(uid, rows.Get(staged))
+		row, err := decodeRow(imap.UID(r.done+i+1), rows.Get(staged))
 		if err != nil {
 			return false, fatal(err)
 		}
-		row.ModSeq, row.SaveDate = at, now
+		row.UID, row.ModSeq, row.SaveDate = uid, at, now
 		if err := rows.Put(keyUID(m.Space, uid), encodeRow(&row)); err != nil {
 			return false, fatal(err)
 		}
