@@ -25,6 +25,9 @@ func (o *Options) testLimits() {
 		upkeep:      time.Duration(testLimit("TEST_NESTBOX_UPKEEP_MS")) * time.Millisecond,
 		compact:     testLimit("TEST_NESTBOX_COMPACT") > 0,
 	}
+	if space := testLimit("TEST_NESTBOX_SPACE"); space > 0 {
+		o.hooks.maps = smallBudget(space+heapSpace, fileBudget(), false)
+	}
 	if o.Time == nil && o.hooks.upkeep > 0 {
 		o.Time = trustedTime{}
 	}

@@ -86,7 +86,7 @@ func (e *mapSpaceError) Is(target error) bool { return target == ErrUnavailable 
 // waits.
 func (m *mapBudget) take(v mapped, octets int64, long bool, patience time.Duration) error {
 	for end := time.Now().Add(patience); ; time.Sleep(mapTick) {
-		m.closeFor(v, octets)
+		m.closeFor(v, mapShare{octets, long})
 		if m.try(v, mapShare{octets, long}) {
 			return nil
 		}
@@ -118,13 +118,15 @@ func (m *mapBudget) try(v mapped, s mapShare) bool {
 }
 
 // closeFor closes what is not in use while there is too much with v's map.
-func (m *mapBudget) closeFor(v mapped, octets int64) {
-	if !m.over(v, octets) {
+func (m *mapBudget) closeFor(v mapped, s mapShare) {
+	total, long := m.over(v, s)
+	if !total && !long {
 		return
 	}
 	m.mu.Lock()
-	all := slices.Collect(maps.Keys(m.open))
+	open := maps.Clone(m.open)
 	m.mu.Unlock()
+	all := slices.Collect(maps.Keys(open))
 	used := make(map[mapped]int64, len(all)) // it changes meanwhile
 	for _, o := range all {
 		used[o] = o.lastUsed()
@@ -133,7 +135,10 @@ func (m *mapBudget) closeFor(v mapped, octets int64) {
 	for _, o := range all {
 		// closeIdle gives its share back. It may want locks that others hold
 		// who want m's, so m's isn't held.
-		if o != v && o.closeIdle() && !m.over(v, octets) {
+		if o == v || !total && !open[o].long || !o.closeIdle() {
+			continue
+		}
+		if total, long = m.over(v, s); !total && !long {
 			return
 		}
 	}
@@ -149,18 +154,24 @@ func (m *mapBudget) closeAll() {
 	}
 }
 
-// over reports whether there is too much with v's map.
-func (m *mapBudget) over(v mapped, octets int64) bool {
+// over reports whether there is too much with v's map: of all, or of those
+// that are in use for long.
+func (m *mapBudget) over(v mapped, s mapShare) (total, long bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	files := 1
+	files, all := 1, s.octets
+	longs := int64(0)
 	for o, share := range m.open {
-		if o != v {
-			octets += share.octets
-			files++
+		if o == v {
+			continue
+		}
+		files++
+		if all += share.octets; share.long {
+			longs += share.octets
 		}
 	}
-	return m.soft > 0 && octets > m.soft || m.files > 0 && files > m.files
+	total = m.soft > 0 && all > m.soft || m.files > 0 && files > m.files
+	return total, m.hard > 0 && s.long && longs+s.octets > m.hard-m.spare
 }
 
 // give counts out what is no more.

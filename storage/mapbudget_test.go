@@ -84,6 +84,15 @@ func TestMapBudgetInUse(t *testing.T) {
 	if err := m.take(&held[2], 10, true, 10*time.Second); err != nil {
 		t.Errorf("after one was given back: %v", err)
 	}
+	// Of those that are in use for long, the ones that aren't just now go.
+	idle := &testMap{m: m}
+	m.give(&held[1])
+	if err := m.take(idle, 50, true, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.take(&held[1], 30, true, 0); err != nil || m.open[idle].octets > 0 {
+		t.Errorf("%v, %v", err, m.open)
+	}
 	// One that is larger than all there is may be tried when it is alone.
 	alone := &mapBudget{soft: 100, hard: 100, spare: 30, open: map[mapped]mapShare{}}
 	if err := alone.take(&held[0], 200, true, 0); err != nil {

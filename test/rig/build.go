@@ -24,6 +24,12 @@ func Root() (string, error) {
 // binary is stripped, as released.
 func Build(dir string, env ...string) (binary string, err error) { return build(dir, "", env...) }
 
+// BuildTagged is Build with tags: "torture" takes limits from the environment
+// (storage/hooks_torture.go).
+func BuildTagged(dir, tags string, env ...string) (binary string, err error) {
+	return build(dir, tags, env...)
+}
+
 func build(dir, tags string, env ...string) (binary string, err error) {
 	root, err := Root()
 	if err != nil {
