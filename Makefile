@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: build test docs fuzz bench bench-quick oracle torture crash power mixes churn disk backup corpus release ci
+.PHONY: small build test docs fuzz bench bench-quick oracle torture crash power mixes churn disk backup corpus release ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o nestbox .
@@ -50,6 +50,11 @@ mixes:
 # 40 rounds of replacing a fifth of the mail: how large the files are then.
 churn:
 	go test -count=1 -v ./storage -run 'Churn|CompactionUnderLoad' -churn-mb 200 -churn-rounds 40 -timeout 60m | grep -v '^=== '
+
+# More mail than a 32-bit machine has address space; TMPDIR needs 15 GB.
+small:
+	go test -count=1 -v ./test/e2e -run LittleAddressSpace -space-machine 386 -space-mb 3072 -timeout 90m | grep -v '^=== '
+	go test -count=1 -v ./test/e2e -run LittleAddressSpace -space-machine mipsle -space-mb 1024 -timeout 90m | grep -v '^=== '
 
 # Small real file systems that get full or are pulled out; root.
 disk:

@@ -62,6 +62,9 @@ func (x *searchIndex) candidates(f *files, block uint64, slices []uint32) (set b
 			if len(covered) != len(set) {
 				return fmt.Errorf("%w: signatures of block %d", ErrCorrupt, block)
 			}
+			if blobSet(covered) == (blobSet{}) {
+				return nil // all of them were removed since
+			}
 			for _, n := range slices {
 				v := b.Get([]byte{byte(n / rowSlices)})
 				if *buf, err = decodeChunk((*buf)[:0], v, place{placeSignatures, block, n / rowSlices}); err == nil && len(*buf) != sliceRowBytes {

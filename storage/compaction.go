@@ -56,7 +56,10 @@ func (a *Account) Compact(ctx context.Context, all bool) error {
 	}
 	defer f.release()
 	w := compactWork{ctx: ctx, a: a, f: f, all: all}
-	return w.run()
+	if err := w.run(); err != nil {
+		return err
+	}
+	return a.index.compact(ctx, f, func() error { return nil })
 }
 
 // compactWhenDue is the account's share of the upkeep: bytes of removed blobs
@@ -81,7 +84,10 @@ func (a *Account) compactWhenDue(ctx context.Context) (next time.Time, err error
 		s.looked = map[uint16]lookedAt{}
 	}
 	w := compactWork{ctx: ctx, a: a, f: f, pause: true, looked: s.looked}
-	err = w.run()
+	if err = w.run(); err == nil {
+		var p pacer
+		err = a.index.compact(ctx, f, func() error { return p.pause(ctx, a) })
+	}
 	if errors.Is(err, ErrDiskFull) {
 		return a.now().Add(6 * time.Hour), nil // said in the log, and perhaps there is room then
 	}

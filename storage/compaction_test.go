@@ -244,7 +244,8 @@ func filesOf(t *testing.T, a *Account) (total int64) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), ".db") && e.Name() != "search.db" {
+		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), ".db") && (e.Name() != "search.db" || *churnMB >= 200) { // which grows in steps that count among little mail
+
 			total += info.Size()
 		}
 	}
@@ -274,6 +275,7 @@ func TestChurn(t *testing.T) {
 	worst := 0.0
 	for round := range *churnRounds + 1 {
 		fill()
+		build(t, a)
 		if _, err := a.compactWhenDue(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ func (c *compaction) create() error {
 	}
 	if err == nil {
 		bo.InitialMmapSize = size
-		c.copy, err = openMap(tmp, &bo)
+		c.copy, err = c.a.st.opts.maps().openMap(tmp, &bo)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(tmp))

@@ -26,7 +26,7 @@ func (o *Options) testLimits() {
 		compact:     testLimit("TEST_NESTBOX_COMPACT") > 0,
 	}
 	if space := testLimit("TEST_NESTBOX_SPACE"); space > 0 {
-		o.hooks.maps = smallBudget(space+heapSpace, fileBudget(), false)
+		o.hooks.maps = smallBudget(space*8/7, fileBudget(), false)
 	}
 	if o.Time == nil && o.hooks.upkeep > 0 {
 		o.Time = trustedTime{}

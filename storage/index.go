@@ -151,7 +151,7 @@ func (x *searchIndex) load(known indexTokens) (*boltFile, error) {
 	if err != nil || !fits {
 		return nil, errors.Join(err, db.Close())
 	}
-	db.AllocSize = allocStep
+	db.AllocSize = searchGrow
 	return db, nil
 }
 
@@ -172,7 +172,7 @@ func (x *searchIndex) create(token uint64) error {
 	if err != nil {
 		return err
 	}
-	db.AllocSize = allocStep
+	db.AllocSize = searchGrow
 	err = db.Update(func(tx *bolt.Tx) error {
 		if _, err := tx.CreateBucketIfNotExists(bucketSignatures); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -53,16 +54,17 @@ func (f *files) openIndex(path string) error {
 	return nil
 }
 
-// openMap is openMap that closes others when the kernel finds no address space
-// in one piece.
+// openMap is openMap that closes others, and waits for them, when the kernel
+// finds no address space in one piece.
 func (m *mapBudget) openMap(path string, bo *bolt.Options) (*boltFile, error) {
-	was := *bo
-	db, err := openMap(path, bo)
-	if errors.Is(err, syscall.ENOMEM) {
+	for end := time.Now().Add(mapPatience); ; time.Sleep(2 * mapTick) {
+		options := *bo
+		db, err := openMap(path, &options)
+		if !errors.Is(err, syscall.ENOMEM) || time.Now().After(end) {
+			return db, err
+		}
 		m.closeAll()
-		db, err = openMap(path, &was)
 	}
-	return db, err
 }
 
 // growIndex is called before each transaction that writes to mail.db, with its

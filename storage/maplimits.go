@@ -29,7 +29,8 @@ func (o *Options) maps() *mapBudget {
 
 const (
 	// heapSpace is what of the address space is left to all that isn't a map
-	// of a file: the heap has most of its own before we look.
+	// of a file, and an eighth at least: the heap has most of its own before
+	// we look, but what is free isn't in one piece for long.
 	heapSpace = 32 << 20
 	// leastSpace is what is counted with even if there seems to be less.
 	leastSpace = 64 << 20
@@ -39,7 +40,7 @@ const (
 // STORAGE.md §7). A compaction has two maps of a file at a time; while one of
 // a volume goes on, half of the space is left to others.
 func smallBudget(space int64, files int, mips bool) *mapBudget {
-	m := &mapBudget{soft: 512 << 20, hard: max(space-heapSpace, leastSpace), files: files, open: map[mapped]mapShare{},
+	m := &mapBudget{soft: 512 << 20, hard: max(space-max(heapSpace, space/8), leastSpace), files: files, open: map[mapped]mapShare{},
 		limits: mapLimits{volume: 128 << 20, index: 256 << 20}}
 	if mips {
 		m.soft, m.limits.volume, m.limits.index = 256<<20, 64<<20, 128<<20

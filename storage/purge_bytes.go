@@ -183,8 +183,7 @@ func (x *searchIndex) drop() error {
 	x.block, x.built = nil, nil
 	x.mu.Lock()
 	if x.db != nil {
-		_ = x.db.Close() // what it says doesn't matter any more
-		x.db = nil
+		_ = x.closeFile() // what it says doesn't matter any more
 	}
 	x.damaged = false
 	err := os.Remove(x.path())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -45,8 +46,8 @@ func (a *Account) open() error {
 		return err
 	}
 	f, err := openFiles(a)
-	if noSpace := new(mapSpaceError); errors.As(err, &noSpace) {
-		return fmt.Errorf("open account %s: %w", a.id, err) // there may be some at any moment
+	if noSpace := new(mapSpaceError); errors.As(err, &noSpace) || errors.Is(err, syscall.ENOMEM) {
+		return fmt.Errorf("open account %s: %w", a.id, mapError(err)) // there may be some at any moment
 	}
 	if err != nil {
 		a.trouble = opening{fmt.Errorf("open account %s: %w", a.id, mapError(err)), time.Now(), file}

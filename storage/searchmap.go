@@ -9,6 +9,9 @@ import (
 // searchSlack is by how much search.db grows with a block, at most.
 const searchSlack = 2 << 20
 
+// searchGrow is by how much it grows at a time.
+const searchGrow = 256 << 10
+
 func (x *searchIndex) maps() *mapBudget { return x.a.st.opts.maps() }
 
 // options are those for search.db. Where mail.db has a limit it has one too:
