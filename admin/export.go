@@ -140,3 +140,11 @@ func (r *blobReader) Read(p []byte) (int, error) {
 type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// LineEnds reads a message through and says what Message.Mixed and
+// Message.NoFinalLF say.
+func LineEnds(r io.Reader) (mixed, noFinalLF bool, err error) {
+	var ends lineEnds
+	_, err = io.Copy(&ends, r)
+	return ends.mixed, ends.last != '\n', err
+}

@@ -39,7 +39,7 @@ func commands() table {
 		&cmdACLList, &cmdACLSet, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
-		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck,
+		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck, &cmdSalvage,
 		&cmdKept, &cmdPurge, &cmdQuota,
 		&cmdRetentionAdd, &cmdRetentionList, &cmdRetentionDelete, &cmdRetentionRun,
 		&cmdHoldAdd, &cmdHoldList, &cmdHoldDelete,
