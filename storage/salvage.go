@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,8 @@ type SalvageOptions struct {
 	// Temp is a folder, outside the damaged data, for temporary files: up to a
 	// tenth of a percent of the data.
 	Temp string
+
+	disk func(name string, r io.ReaderAt) io.ReaderAt // a failing one, for tests
 }
 
 // Salvage brings out what is left of the accounts in path, a data folder or an
@@ -171,7 +174,7 @@ type openRawFile struct {
 	file *os.File
 }
 
-func openRaw(path, name string, bad func(page uint64, err error)) (*openRawFile, error) {
+func openRaw(path, name string, disk func(name string, r io.ReaderAt) io.ReaderAt) (*openRawFile, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -181,14 +184,15 @@ func openRaw(path, name string, bad func(page uint64, err error)) (*openRawFile,
 		return nil, errors.Join(err, file.Close())
 	}
 	f := &openRawFile{file: file, salvageFile: salvageFile{unread: map[uint64]error{}}}
-	if bad == nil {
-		bad = func(page uint64, err error) {
-			if len(f.unread) < goneMax {
-				f.unread[page] = err
-			}
+	bad := func(page uint64, err error) {
+		if len(f.unread) < goneMax {
+			f.unread[page] = err
 		}
 	}
 	f.raw = &rawFile{name: name, r: file, size: info.Size(), bad: bad}
+	if disk != nil {
+		f.raw.r = disk(name, file)
+	}
 	f.raw.findOrder()
 	return f, nil
 }
@@ -244,7 +248,7 @@ func (s *salvager) open(dir string, o SalvageOptions, names map[AccountID]Accoun
 	}
 	slices.Sort(paths)
 	for i, path := range append([]string{filepath.Join(dir, "mail.db")}, paths...) {
-		f, err := openRaw(path, filepath.Base(path), nil)
+		f, err := openRaw(path, filepath.Base(path), o.disk)
 		if err != nil {
 			findings = append(findings, SalvageFinding{Kind: SalvageFile, File: filepath.Base(path), Why: openFailure(err)})
 			s.counts.Missing = true

@@ -2,15 +2,11 @@ package storage
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"mime"
-	"net/mail"
 	"slices"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -270,4 +266,3 @@ func headerField(head []byte, name string) string {
 	}
 	return string(value)
 }
-

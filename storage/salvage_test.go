@@ -26,6 +26,7 @@ type wreck struct {
 	dates   map[string]map[imap.UID]int64
 	bodies  map[string]bool // of expunged ones too
 	deleted int             // messages that are expunged
+	disk    func(name string, r io.ReaderAt) io.ReaderAt
 }
 
 func sortedFlags(names []imap.Flag) string {
@@ -192,7 +193,7 @@ func (s *saved) listed(name string, uid imap.UID) bool {
 func (w *wreck) salvage(t testing.TB, path string, strict bool) (*saved, SalvageCounts) {
 	t.Helper()
 	s := &saved{t: t, w: w, whole: map[string]map[imap.UID]bool{}, strict: strict}
-	all, err := Salvage(context.Background(), path, SalvageOptions{Temp: t.TempDir()}, s)
+	all, err := Salvage(context.Background(), path, SalvageOptions{Temp: t.TempDir(), disk: w.disk}, s)
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}

@@ -99,4 +99,3 @@ type SalvageCounts struct {
 	// Missing: something is not there, or may not be.
 	Missing bool `json:"missing"`
 }
-

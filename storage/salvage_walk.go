@@ -50,7 +50,9 @@ type rawState struct {
 }
 
 // whole reports whether all of a bucket was read.
-func (s *rawState) whole(kind string) bool { return s.found[kind] && !s.broken[kind] && !s.broken[kindTop] }
+func (s *rawState) whole(kind string) bool {
+	return s.found[kind] && !s.broken[kind] && !s.broken[kindTop]
+}
 
 // A rawSink takes what is found. kind is "" if only the form can tell.
 type rawSink func(kind string, parent uint64, e *rawItem, rank byte) error
