@@ -84,7 +84,7 @@ func TestSalvage(t *testing.T) {
 	// An import takes what came out.
 	again := install(t)
 	command(t, again, "", "init")
-	command(t, again, "pass word\n", "account", "add", "anna")
+	command(t, again, "pass word\n", "account", "add", "anna", "--password-stdin")
 	command(t, again, "", "import", "--account", "anna", filepath.Join(to, "anna"))
 
 	if err := os.Truncate(index, 200<<10); err != nil {
