@@ -87,7 +87,7 @@ func TestSalvage(t *testing.T) {
 	command(t, again, "pass word\n", "account", "add", "anna", "--password-stdin")
 	command(t, again, "", "import", "--account", "anna", filepath.Join(to, "anna"))
 
-	if err := os.Truncate(index, 200<<10); err != nil {
+	if err := os.Truncate(index, 48<<10); err != nil {
 		t.Fatal(err)
 	}
 	to = filepath.Join(t.TempDir(), "mbox")
