@@ -348,6 +348,12 @@ func (s *salvager) pages() error {
 		}
 	}
 	c := &s.counts
+	if s.x.state != nil && !s.x.state.sure && c.Missing {
+		if err := s.find(SalvageFinding{Kind: SalvageFile, File: "mail.db",
+			Why: "its newest state is lost in part: messages of the last minutes may be missing that nothing here names"}); err != nil {
+			return err
+		}
+	}
 	c.Missing = c.Missing || c.Lost > 0 || c.Damaged > 0
 	for kind, n := range s.x.spoilt {
 		c.Missing = c.Missing || !slices.Contains(derivedKinds, kind)

@@ -99,6 +99,18 @@ func (x *salvageIndex) uidsOf(b *foundBox) map[uint32]*[64]uint64 {
 		}
 		all[k.index] = block.bitmap()
 	}
+	// What came after the state that was found.
+	for _, r := range x.added {
+		if r.space == b.Space && r.at > x.stateModSeq() && r.hi-r.lo < BlockUIDs && !x.tombstone(r) {
+			for uid := r.lo; uid <= r.hi; uid++ {
+				index, off := BlockIndex(uid), blockOffset(uid)
+				if all[index] == nil {
+					all[index] = new([64]uint64)
+				}
+				all[index][off/64] |= 1 << (off % 64)
+			}
+		}
+	}
 	return all
 }
 

@@ -33,7 +33,8 @@ type salvageIndex struct {
 	copies  map[Space]imap.UID
 	blocks  map[blockKey]Block
 	open    map[BlobID]bool
-	gone    []goneRange
+	gone    []goneRange // UIDs that were expunged
+	added   []goneRange // UIDs that came
 	mended  int
 	spoilt  map[string]int // elements that fail their checksum, by bucket
 	top     BlobID         // highest id that was seen
@@ -68,7 +69,7 @@ func bucketNamesOf(volume uint16) (names []string) {
 	all := [][]byte{bucketMeta, bucketHeads, bucketChunks, bucketRuns, bucketOpen}
 	if volume == 0 {
 		all = append(all, bucketNames, bucketSubs, bucketKept, bucketBlocks, bucketLog, bucketIntents, bucketBlobs, bucketEmails, bucketRecords, bucketThreads)
-		names = append(names, "rows", "mailboxes")
+		names = append(names, kindRows, kindMailboxes)
 	}
 	for _, b := range all {
 		names = append(names, string(b))
@@ -174,11 +175,11 @@ func (x *salvageIndex) item(f *salvageFile, kind string, parent uint64, e *rawIt
 		if string(k) == "min_reader" && rank == 0 {
 			return readable(f.raw.name, v)
 		}
-	case "rows", string(bucketKept):
+	case kindRows, string(bucketKept):
 		return x.row(kind, k, v, rank)
 	case string(bucketBlobs):
 		return x.blob(k, v, rank)
-	case "mailboxes":
+	case kindMailboxes:
 		x.mailbox(k, v, rank)
 	case string(bucketNames):
 		if _, have := x.names[string(k)]; len(v) == 16 && (!have || rank == 0) {
@@ -202,6 +203,8 @@ func (x *salvageIndex) item(f *salvageFile, kind string, parent uint64, e *rawIt
 	case string(bucketLog):
 		if l, ok := decodeLog(k, v); ok && (l.kind == logExpunge || l.kind == logGone) && len(x.gone) < goneMax {
 			x.gone = append(x.gone, goneRange{l.space, l.uid, l.last, l.at})
+		} else if ok && l.kind == logAdd && len(x.added) < goneMax {
+			x.added = append(x.added, goneRange{l.space, l.uid, l.last, l.at})
 		}
 	default:
 		return x.body(f, kind, parent, e, rank)
@@ -234,7 +237,7 @@ func (x *salvageIndex) row(kind string, k, v []byte, rank byte) error {
 	v = v[:min(len(v), keptBytes+1+sumBytes)]
 	b := append(x.rec[:0], k...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.ModSeq))
-	b = append(b, rank, byte(bit(kind != "rows")), byte(len(v)))
+	b = append(b, rank, byte(bit(kind != kindRows)), byte(len(v)))
 	b = append(b, v...)
 	x.rec = append(b, make([]byte, rowRecord-len(b))...)
 	return x.rows.add(x.rec)
@@ -256,7 +259,7 @@ func (x *salvageIndex) blob(k, v []byte, rank byte) error {
 // mailbox takes in a mailbox row; the newest of a mailbox counts.
 func (x *salvageIndex) mailbox(k, v []byte, rank byte) {
 	if len(k) != 16 {
-		x.spoilt["mailboxes"]++
+		x.spoilt[kindMailboxes]++
 		return
 	}
 	m, err := decodeMailbox(k, v)
@@ -267,7 +270,7 @@ func (x *salvageIndex) mailbox(k, v []byte, rank byte) {
 		}
 	}
 	if err != nil {
-		x.spoilt["mailboxes"]++ // its name may still be among the names
+		x.spoilt[kindMailboxes]++ // its name may still be among the names
 		if m.Space == 0 || m.Name == "" {
 			return
 		}

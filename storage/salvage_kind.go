@@ -31,7 +31,7 @@ func guessKind(e *rawItem) (kind string, owner uint64) {
 			return string(bucketLog), 0
 		}
 		if m, err := decodeMailbox(k, v); err == nil && hasMailboxSum(v) && m.Space > 0 {
-			return string(bucketMailboxes), 0
+			return kindMailboxes, 0
 		}
 	}
 	switch name := string(k); {
@@ -49,11 +49,11 @@ func guessKind(e *rawItem) (kind string, owner uint64) {
 func guessByID(id uint64, v []byte) string {
 	switch n := len(v); {
 	case n >= rowBytes+sumBytes && n < keptBytes+1+sumBytes && checkSum(v[:rowBytes+sumBytes], id&(1<<32-1)):
-		return "rows"
+		return kindRows
 	case n >= keptBytes+1+sumBytes && checkSum(v[:keptBytes+1+sumBytes], id&(1<<32-1)):
 		return string(bucketKept)
 	case n == rowBytes && plausibleRow(v): // made before there were sums
-		return "rows"
+		return kindRows
 	case n == blobRowBytes+4+sumBytes && blobRowSound(v):
 		return string(bucketBlobs)
 	}
@@ -74,7 +74,7 @@ func plausibleRow(v []byte) bool {
 		r.Zone > -24*60 && r.Zone < 24*60 && r.SaveDate >= 0 && r.SaveDate < century && r.Size >= 0
 }
 
-// A goneRange are UIDs that were expunged, or moved.
+// A goneRange are UIDs that went, or came, as the change log has it.
 type goneRange struct {
 	space  Space
 	lo, hi imap.UID

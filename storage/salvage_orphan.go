@@ -13,7 +13,7 @@ import (
 // lostRows reports whether there may be messages whose rows are lost.
 func (s *salvager) lostRows() bool {
 	x := s.x
-	return s.counts.Lost > 0 || x.state == nil || !x.whole("rows") || !x.whole("mailboxes") || !x.whole(string(bucketIntents)) || !x.whole(string(bucketKept))
+	return s.counts.Lost > 0 || x.state == nil || !x.whole(kindRows) || !x.whole(kindMailboxes) || !x.whole(string(bucketIntents)) || !x.whole(string(bucketKept))
 }
 
 // orphans exports the messages that no row refers to.

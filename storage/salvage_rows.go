@@ -51,7 +51,7 @@ func (x *salvageIndex) accepts(r *foundRow) bool {
 	if r.rank == 0 || r.ModSeq > x.stateModSeq() {
 		return true
 	}
-	kind := "rows"
+	kind := kindRows
 	if r.kept {
 		kind = string(bucketKept)
 	}
@@ -65,8 +65,13 @@ func (x *salvageIndex) accepts(r *foundRow) bool {
 	if r.kept {
 		return true
 	}
-	return !slices.ContainsFunc(x.gone, func(g goneRange) bool {
-		return g.space == r.space && g.lo <= r.UID && r.UID <= g.hi && g.at > r.ModSeq
+	return !x.tombstone(goneRange{r.space, r.UID, r.UID, r.ModSeq})
+}
+
+// tombstone reports whether one of these UIDs was expunged later.
+func (x *salvageIndex) tombstone(r goneRange) bool {
+	return slices.ContainsFunc(x.gone, func(g goneRange) bool {
+		return g.space == r.space && g.lo <= r.hi && r.lo <= g.hi && g.at > r.at
 	})
 }
 
@@ -154,7 +159,7 @@ type foundBox struct {
 func (x *salvageIndex) mailboxes() (map[Space]*foundBox, error) {
 	boxes := map[Space]*foundBox{}
 	for id, m := range x.boxes {
-		if x.ranks[id] > 0 && (x.deleted[m.Space] != nil || x.whole("mailboxes") && m.HighestModSeq <= x.stateModSeq()) {
+		if x.ranks[id] > 0 && (x.deleted[m.Space] != nil || x.whole(kindMailboxes) && m.HighestModSeq <= x.stateModSeq()) {
 			continue
 		}
 		if old := boxes[m.Space]; old == nil || old.HighestModSeq < m.HighestModSeq {

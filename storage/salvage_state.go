@@ -29,7 +29,8 @@ func (w *rawWalk) run() (*rawState, error) {
 	root, sure := best.root, true
 	if len(bad) > 0 {
 		var err error
-		if root, sure, err = w.newestRoot(best); err != nil {
+		sure = false // the root of a newer one may be lost with its meta page
+		if root, err = w.newestRoot(best); err != nil {
 			return nil, err
 		}
 	}
@@ -76,9 +77,8 @@ func (w *rawWalk) metas() (sound []rawMeta, bad map[uint64]string) {
 }
 
 // newestRoot looks for the root of the newest state, when there is not the
-// word of both meta pages. sure says that best, the state of the one that is
-// left, is it.
-func (w *rawWalk) newestRoot(best rawMeta) (root uint64, sure bool, err error) {
+// word of both meta pages; best is the state of the one that is left.
+func (w *rawWalk) newestRoot(best rawMeta) (root uint64, err error) {
 	var seen []rootSeen
 	byRank := func(a, b rootSeen) int {
 		return cmp.Or(-cmp.Compare(a.buckets, b.buckets), -cmp.Compare(a.counter, b.counter))
@@ -95,19 +95,19 @@ func (w *rawWalk) newestRoot(best rawMeta) (root uint64, sure bool, err error) {
 		return nil
 	})
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	slices.SortStableFunc(seen, byRank)
 	if best.root != 0 {
 		known := w.look(best.root)
 		if len(seen) == 0 || byRank(known, seen[0]) <= 0 {
-			return best.root, true, nil
+			return best.root, nil
 		}
 	}
 	if len(seen) == 0 || seen[0].buckets == 0 {
-		return best.root, best.root != 0, nil
+		return best.root, nil
 	}
-	return w.soundest(seen[:min(3, len(seen))]), false, nil
+	return w.soundest(seen[:min(3, len(seen))]), nil
 }
 
 // soundest is the first root without a hole, or with the fewest: a commit that

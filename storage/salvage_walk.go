@@ -29,6 +29,9 @@ const (
 	kindTop   = ""
 	kindChunk = "chunk" // the bucket of one blob in "chunks"
 	kindOther = "other"
+
+	kindRows      = "rows"
+	kindMailboxes = "mailboxes"
 )
 
 // A pageHole is a page that is lost.
