@@ -96,7 +96,7 @@ func (st *Store) SetMinFree(m MinFree) {
 // known is no reason to refuse mail.
 func (st *Store) shortage(octets int64) (missing int64, e *SpaceError) {
 	s, minFree, err := st.Space()
-	if err != nil || minFree == 0 {
+	if err != nil {
 		return 0, nil
 	}
 	return octets + minFree - s.Free, &SpaceError{Free: s.Free, MinFree: minFree}
@@ -114,8 +114,8 @@ func (a *Account) roomFor(octets int64) error {
 		return nil
 	}
 	a.st.freeKeptFor(octets)
-	if a.roomInside(octets) {
-		return nil
+	if low.MinFree == 0 || a.roomInside(octets) {
+		return nil // with nothing to stay free the write itself finds out: what it takes is less than octets, compressed
 	}
 	return low
 }

@@ -23,6 +23,9 @@ func (st *Store) giveReserve() bool {
 	}
 	st.log.Warn("disk_full", "dir", st.dir, "note", "the reserve was given up for deletions and flags")
 	time.AfterFunc(reserveRetry, st.makeReserve)
+	// The next deletions find no reserve: kept mail makes room for them in the
+	// files, and its own removal takes of the reserve's room.
+	go st.freeKeptFor(reserveBytes / 4)
 	return true
 }
 
