@@ -21,6 +21,8 @@ type SharingAPI interface {
 	// they are added to what it has or taken from it. None at all take it out of
 	// the ACL.
 	SetACL(ctx context.Context, account, mailbox, identifier, rights string) error
+	// SetPrivateSeen says whether \Seen is each login's own in a mailbox.
+	SetPrivateSeen(ctx context.Context, account, mailbox string, private bool) error
 	// Groups are the members of the groups.
 	Groups(ctx context.Context) (map[string][]string, error)
 	SetGroup(ctx context.Context, group, account string, in bool) error
@@ -28,8 +30,9 @@ type SharingAPI interface {
 
 // MailboxACL is the ACL of a mailbox.
 type MailboxACL struct {
-	Mailbox string     `json:"mailbox"`
-	ACL     []ACLEntry `json:"acl"`
+	Mailbox     string     `json:"mailbox"`
+	PrivateSeen bool       `json:"private_seen"` // each login has its own \Seen
+	ACL         []ACLEntry `json:"acl"`
 }
 
 // ACLEntry says what an identifier may do.
@@ -65,6 +68,9 @@ func (l *Local) ACLs(_ context.Context, account, mailbox string) ([]MailboxACL, 
 	all := []MailboxACL{}
 	for _, box := range boxes {
 		m := MailboxACL{Mailbox: box.Name, ACL: []ACLEntry{}}
+		if m.PrivateSeen, err = a.SeenIsPrivate(box.ID); err != nil {
+			return nil, err
+		}
 		for _, e := range box.ACL {
 			m.ACL = append(m.ACL, ACLEntry{l.st.IdentifierName(e.Who), e.Rights.Letters()})
 		}
@@ -110,6 +116,15 @@ func (l *Local) SetACL(_ context.Context, account, mailbox, identifier, rights s
 	return a.ChangeACL(box.ID, c)
 }
 
+// SetPrivateSeen says whose \Seen is.
+func (l *Local) SetPrivateSeen(_ context.Context, account, mailbox string, private bool) error {
+	a, err := l.account(account)
+	if err != nil {
+		return err
+	}
+	return a.SetPrivateSeen(mailbox, private)
+}
+
 // Groups lists the groups.
 func (l *Local) Groups(context.Context) (map[string][]string, error) {
 	infos, err := l.st.Accounts()
@@ -138,7 +153,7 @@ type sharingRequest struct {
 	Identifier string `json:"identifier,omitempty"`
 	Rights     string `json:"rights,omitempty"`
 	Group      string `json:"group,omitempty"`
-	In         bool   `json:"in,omitempty"`
+	In         bool   `json:"in,omitempty"` // the group; or \Seen is private
 }
 
 // AddSharedAccount makes a shared account.
@@ -156,6 +171,11 @@ func (r *Remote) ACLs(ctx context.Context, account, mailbox string) (all []Mailb
 // SetACL changes an ACL.
 func (r *Remote) SetACL(ctx context.Context, account, mailbox, identifier, rights string) error {
 	return r.call(ctx, http.MethodPost, "/v1/acl", nil, sharingRequest{Account: account, Mailbox: mailbox, Identifier: identifier, Rights: rights}, nil)
+}
+
+// SetPrivateSeen says whose \Seen is.
+func (r *Remote) SetPrivateSeen(ctx context.Context, account, mailbox string, private bool) error {
+	return r.call(ctx, http.MethodPost, "/v1/seen", nil, sharingRequest{Account: account, Mailbox: mailbox, In: private}, nil)
 }
 
 // Groups lists the groups.
@@ -191,6 +211,9 @@ func (s *Server) sharingRoutes(mux *http.ServeMux) {
 	}))
 	mux.HandleFunc("POST /v1/acl", change(func(ctx context.Context, q *sharingRequest) (any, error) {
 		return nil, s.api.SetACL(ctx, q.Account, q.Mailbox, q.Identifier, q.Rights)
+	}))
+	mux.HandleFunc("POST /v1/seen", change(func(ctx context.Context, q *sharingRequest) (any, error) {
+		return nil, s.api.SetPrivateSeen(ctx, q.Account, q.Mailbox, q.In)
 	}))
 	mux.HandleFunc("GET /v1/groups", s.answer(func(r *http.Request) (any, error) { return s.api.Groups(r.Context()) }))
 	mux.HandleFunc("POST /v1/groups", change(func(ctx context.Context, q *sharingRequest) (any, error) {

@@ -78,6 +78,32 @@ var cmdACLSet = command{
 	},
 }
 
+var cmdACLSeen = command{
+	name:  "acl seen",
+	args:  "ACCOUNT MAILBOX private|everybody",
+	short: "Say whose the flag \\Seen is in a mailbox",
+	long:  "At first \\Seen is everybody's: what one of a team has read, all have read. With private, each who sees the mailbox has a \\Seen of their own, and counts of unread messages that go with it. The owner of the account keeps the one that there was. Mailboxes that are made below begin with the same.",
+	examples: []example{
+		{"nestbox acl seen news INBOX private", "everybody reads at their own pace"},
+		{"nestbox acl seen support INBOX everybody", "a team again"},
+	},
+	setup: func(fs *pflag.FlagSet) runFunc {
+		dataFlags(fs)
+		return func(ctx context.Context, e *env, args []string) error {
+			if args[2] != "private" && args[2] != "everybody" {
+				return &usageError{text: "want private or everybody, not " + quoteWord(args[2])}
+			}
+			return e.withAPI(ctx, func(api admin.API) error {
+				if err := api.SetPrivateSeen(ctx, args[0], args[1], args[2] == "private"); err != nil {
+					return accountError(args[0], err)
+				}
+				e.say("\\Seen of %s of %s: %s", args[1], args[0], args[2])
+				return nil
+			})
+		}
+	},
+}
+
 var cmdGroupAdd = command{
 	name:  "group add",
 	args:  "GROUP ACCOUNT",

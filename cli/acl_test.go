@@ -43,6 +43,13 @@ func TestSharing(t *testing.T) {
 				t.Errorf("rights: %s", got)
 			}
 		}
+		must(t, "", on("acl", "seen", "team", "INBOX", "private")...)
+		if got := must(t, "", on("acl", "list", "team", "--json")...); !strings.Contains(got, `"private_seen": true`) {
+			t.Errorf("ACLs:\n%s", got)
+		}
+		must(t, "", on("acl", "seen", "team", "INBOX", "everybody")...)
+		wantCode(t, 2, "private or everybody", on("acl", "seen", "team", "INBOX", "shared")...)
+		wantCode(t, 1, "no such mailbox", on("acl", "seen", "team", "None", "private")...)
 		must(t, "", on("group", "delete", "crew", "anna")...)
 		if running {
 			if got := c.do("MYRIGHTS Shared/team/INBOX"); !strings.Contains(got, "INBOX kc\r\n") {

@@ -36,7 +36,7 @@ func commands() table {
 		&cmdServe, &cmdInit,
 		&cmdAccountAdd, &cmdAccountList, &cmdAccountPasswd,
 		&cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
-		&cmdACLList, &cmdACLSet, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
+		&cmdACLList, &cmdACLSet, &cmdACLSeen, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
 		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck, &cmdSalvage,

@@ -88,10 +88,7 @@ func (s *session) mayRemove() error {
 
 // copyTo copies or moves messages of the selected mailbox.
 func (s *session) copyTo(dest *place, uids []imap.UID, move bool) (storage.CopyResult, error) {
-	if dest.account != s.sel.account {
-		return dest.account.CopyFrom(s.sel.account, s.sel.box.ID, uids, dest.ID, move, dest.rights, s.progress)
-	}
-	return s.sel.account.CopyWith(s.sel.box.ID, uids, dest.ID, move, dest.rights)
+	return dest.account.CopyFor(s.sel.account, s.sel.box.ID, uids, dest.ID, move, dest.rights, s.progress)
 }
 
 // destGone tells a destination that vanished meanwhile from a source that did.

@@ -54,7 +54,7 @@ func newBench(b *testing.B) *bench {
 	w.s = &session{
 		srv: srv, c: &conn{srv: srv}, d: wire.NewDecoder(w.c), w: wire.NewEncoder(io.Discard), account: r.account,
 		log: slog.New(slog.DiscardHandler),
-		sel: &selection{home: home{account: r.account}, rights: storage.AllRights, box: box, view: view.New(box, blocks), stop: func() {}, keywords: len(box.Keywords)},
+		sel: &selection{home: ownHome(r.account), rights: storage.AllRights, box: box, view: view.New(box, blocks), stop: func() {}, keywords: len(box.Keywords)},
 	}
 	return w
 }

@@ -52,7 +52,7 @@ func (k *Keys) Find(ctx context.Context, a *storage.Account, id storage.MailboxI
 		return err
 	}
 	s := k.s
-	s.account, s.sel = a, &selection{home: home{account: a}, rights: storage.AllRights, box: box, view: view.New(box, blocks)}
+	s.account, s.sel = a, &selection{home: ownHome(a), rights: storage.AllRights, box: box, view: view.New(box, blocks)}
 	e, err := newSearcher(s, k.program.clone(), k.slots)
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (c *renameCmd) run(s *session, _ *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if there.account != h.account {
+	if there.account.Account != h.account.Account {
 		return reply{}, no(imap.ResponseCodeCannot, "a mailbox can't go to another account: make one there, and move the messages")
 	}
 	if err := h.account.RenameMailbox(from, local); err != nil {

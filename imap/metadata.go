@@ -271,7 +271,7 @@ func (s *session) writeMetadata(mailbox string, all []storage.Annotation) {
 func (s *session) annotations(box *place, want func(entry string, size int) bool) (found []storage.Annotation, err error) {
 	id, account := storage.MailboxID{}, s.account
 	if box != nil {
-		id, account = box.ID, box.account
+		id, account = box.ID, box.account.Account
 	}
 	if found, err = account.Annotations(id, s.login.Account, want); err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func (c *setMetadataCmd) run(s *session, _ *request) (reply, error) {
 			return reply{}, err
 		}
 	} else {
-		r.Mailbox, account = box.ID, box.account
+		r.Mailbox, account = box.ID, box.account.Account
 	}
 	for _, an := range c.set {
 		lower := strings.ToLower(an.Entry)
@@ -179,7 +179,7 @@ func (s *session) metadataNews() *metadataNews {
 // told notes that a change is the session's own.
 func (m *metadataNews) told(a *storage.Account, at storage.ModSeq) {
 	for _, h := range m.homes {
-		if h.account == a {
+		if h.account.Account == a {
 			h.own = append(h.own, at)
 		}
 	}

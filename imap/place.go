@@ -11,7 +11,7 @@ import (
 // A home is where the mailboxes of one account are for a session: the login's
 // own, or those of another account, as far as they are shared with it.
 type home struct {
-	account *storage.Account
+	account storage.ByLogin
 	prefix  string             // of the names, "" for the login's own
 	who     *storage.Principal // whom ACLs are asked about; nil: the login owns all
 	shared  bool               // nobody owns it
@@ -25,7 +25,9 @@ type place struct {
 }
 
 // own is the login's home.
-func (s *session) own() home { return home{account: s.account} }
+func (s *session) own() home { return ownHome(s.account) }
+
+func ownHome(a *storage.Account) home { return home{account: a.ByLogin("")} }
 
 // home finds the home that a name belongs to, and the name in its account.
 func (s *session) home(name string) (h home, local string, err error) {
@@ -33,7 +35,7 @@ func (s *session) home(name string) (h home, local string, err error) {
 		if x.home == nil || !s.has(x) {
 			continue
 		}
-		if h, local, err = x.home(s, name); h.account != nil || err != nil {
+		if h, local, err = x.home(s, name); h.account.Account != nil || err != nil {
 			return h, local, err
 		}
 	}
@@ -107,9 +109,23 @@ func (s *session) may(need storage.Rights) error {
 // add messages (RFC 4314 §5.2: "e" and the shared flag rights).
 const flagRights = storage.RightSeen | storage.RightWrite | storage.RightDeleteMail
 
-// writes reports whether the rights make a mailbox READ-WRITE.
+// writes reports whether anything can be changed with the rights.
 func writes(r storage.Rights) bool {
 	return r&(storage.RightInsert|storage.RightExpunge|flagRights) != 0
+}
+
+// accessCode is READ-ONLY or READ-WRITE. A \Seen that is the login's own makes
+// no difference to others, and no READ-WRITE (RFC 4314 §5.2).
+func (s *session) accessCode() string {
+	sel := s.sel
+	rights := sel.rights
+	if own, err := sel.account.PrivateSeen(sel.box.ID); own && err == nil {
+		rights &^= storage.RightSeen
+	}
+	if sel.examined || !writes(rights) {
+		return codeReadOnly
+	}
+	return codeReadWrite
 }
 
 // recheck looks before a command in the selected mailbox what the session may
@@ -152,11 +168,7 @@ func (s *session) admit(box *storage.Mailbox) error {
 	s.writePermanentFlags(box)
 	sel.keywords = len(box.Keywords)
 	if sel.readOnly != was {
-		code := codeReadWrite
-		if sel.readOnly {
-			code = codeReadOnly
-		}
-		s.status("", imap.StatusResponseTypeOK, code, "the rights to the mailbox changed")
+		s.status("", imap.StatusResponseTypeOK, s.accessCode(), "the rights to the mailbox changed")
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func (c *replaceCmd) run(s *session, r *request) (reply, error) {
 // replaceIn adds the message to dest, and expunges the other one. Between two
 // accounts the new one is there first.
 func (s *session) replaceIn(dest *place, uid imap.UID, msg storage.NewMessage) (storage.AppendResult, error) {
-	if dest.account == s.sel.account {
+	if dest.account.Account == s.sel.account.Account {
 		return dest.account.Replace(s.sel.box.ID, uid, dest.ID, msg)
 	}
 	res, err := dest.account.Append(dest.ID, []storage.NewMessage{msg})

@@ -56,14 +56,14 @@ func TestScript(t *testing.T) {
 //
 // Options of transcripts: literal-minus, tls, max-message N, off EXTENSION, quota N, quota_messages N, quota_mailboxes N,
 // url-submitters LOGIN, read-timeout DURATION, idle-timeout DURATION; shared NAME=ACCOUNT, an account without a login of
-// which ACCOUNT has all rights to INBOX; group NAME=ACCOUNT,ACCOUNT.
+// which ACCOUNT has all rights to INBOX; private NAME: \Seen is each login's own there; group NAME=ACCOUNT,ACCOUNT.
 func startScriptServer(t *testing.T, options map[string]string) *script.Target {
 	dir := t.TempDir()
 	log := new(scriptLog)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	o := server.Options{Log: logger, Version: "1.0", ReadTimeout: 30 * time.Second}
 	so := storage.Options{NoSync: true, Version: "test", Log: logger}
-	house := &scriptHouse{t: t, log: log, shared: options["shared"], group: options["group"]}
+	house := &scriptHouse{t: t, log: log, shared: options["shared"], group: options["group"], private: options["private"]}
 	for name, value := range options {
 		if err := setScriptOption(t, &o, &so, name, value); err != nil {
 			t.Fatalf("option %s %s: %v", name, value, err)
@@ -105,6 +105,7 @@ type scriptHouse struct {
 	accounts []*storage.Account
 	shared   string // name=account
 	group    string // name=account,account
+	private  string // shared account in whose INBOX \Seen is private
 }
 
 // account makes an account.
@@ -151,6 +152,9 @@ func (h *scriptHouse) share(info storage.AccountInfo) error {
 	}
 	h.accounts = append(h.accounts, a)
 	inbox, err := a.MailboxByName("INBOX")
+	if err == nil && h.private == name {
+		err = a.SetPrivateSeen("INBOX", true)
+	}
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,7 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 		o.LiteralMinus = true
 	case "tls":
 		o.TLS = scriptTLS(t)
-	case "shared", "group": // of the house
+	case "shared", "group", "private": // of the house
 	case "max-message":
 		so.MaxMessage, err = strconv.ParseInt(value, 10, 64)
 	case "off":

@@ -73,10 +73,7 @@ func (c *selectCmd) run(s *session, _ *request) (reply, error) {
 		return reply{}, err
 	}
 	sel.gaveModSeqs = false // the client has HIGHESTMODSEQ
-	if sel.readOnly {
-		return reply{code: codeReadOnly}, nil
-	}
-	return reply{code: codeReadWrite}, nil
+	return reply{code: s.accessCode()}, nil
 }
 
 // describe writes the untagged data of SELECT.

@@ -80,7 +80,10 @@ func (s *session) homeOf(info *storage.AccountInfo, who *storage.Principal) (hom
 	if info.Shared() {
 		prefix = sharedPrefix
 	}
-	return home{account: a, prefix: prefix + info.Name + separator, who: who, shared: info.Shared()}, err
+	if err != nil {
+		return home{}, err
+	}
+	return home{account: a.ByLogin(who.Account), prefix: prefix + info.Name + separator, who: who, shared: info.Shared()}, nil
 }
 
 // sharedHomes are the accounts in which the login may look up mailboxes that a

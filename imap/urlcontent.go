@@ -63,7 +63,7 @@ func (u *messageURL) open(box *place) (*urlContent, error) {
 	if blob.Size() != rows[0].Size {
 		err = storage.ErrCorrupt
 	} else if u.isPart {
-		err = c.locate(a, rows[0].Blob, &u.section)
+		err = c.locate(a.Account, rows[0].Blob, &u.section)
 	}
 	if err != nil {
 		c.close()

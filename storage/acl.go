@@ -163,7 +163,7 @@ func (a *Account) ChangeACL(id MailboxID, c ACLChange) error {
 }
 
 // inherit gives a new mailbox the ACL of the nearest mailbox above it (RFC 4314
-// §4). In a shared account, INBOX stands above all.
+// §4), and a private \Seen if that has one. In a shared account, INBOX stands above all.
 func (w *txn) inherit(m *Mailbox) error {
 	for name := m.Name; ; {
 		at := strings.LastIndexByte(name, '/')
@@ -173,7 +173,7 @@ func (w *txn) inherit(m *Mailbox) error {
 		name = name[:at]
 		if parent, err := w.byName(name); err == nil {
 			m.ACL = slices.Clone(parent.ACL)
-			return nil
+			return w.inheritPrivate(parent.Space, m.Space)
 		} else if err != ErrNoMailbox {
 			return err
 		}
@@ -182,8 +182,9 @@ func (w *txn) inherit(m *Mailbox) error {
 		return nil
 	}
 	inbox, err := w.byName("INBOX")
-	if err == nil {
-		m.ACL = slices.Clone(inbox.ACL)
+	if err != nil {
+		return err
 	}
-	return err
+	m.ACL = slices.Clone(inbox.ACL)
+	return w.inheritPrivate(inbox.Space, m.Space)
 }

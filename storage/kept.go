@@ -276,6 +276,9 @@ func (w *txn) forgetSpace(o *keptOwner, _ *int) error {
 			return nil
 		}
 	}
+	if more, err := w.forgetPrivate(o.Space); more || err != nil {
+		return err // the rest next time
+	}
 	w.dirty = true
 	return w.bucket(bucketIntents).Delete(prefix)
 }

@@ -217,6 +217,9 @@ func (w *txn) renameInbox(to string) error {
 			return err
 		}
 	}
+	if err := w.inheritPrivate(moved.Space, empty); err != nil {
+		return err
+	}
 	return w.putName(moved)
 }
 

@@ -84,6 +84,13 @@ package storage
 //	              row that says so; both are made when first needed
 //	urlkeys    MailboxID        -> 32 random bytes: the account's key for URLs into the
 //	                               mailbox (urlkeys.go); made when first needed
+//	private    made when first needed; of spaces in which each login but the owner has
+//	           its own \Seen (private.go):
+//	             Space                            -> 1
+//	             Space AccountID "b" UID/4096 u32 -> which of 4096 UIDs are \Seen (blocks.go)
+//	             Space AccountID "m" UID          -> MODSEQ u64 at which that changed
+//	             Space AccountID "l" MODSEQ UID   -> ""   log of these changes
+//	             Space AccountID "h"              -> MODSEQ u64, the last
 const formatVersion = 1
 
 var (
@@ -107,6 +114,7 @@ var (
 
 	bucketAnnotations   = []byte("annotations")
 	bucketAnnotationLog = []byte("annotationlog")
+	bucketPrivate       = []byte("private")
 	bucketURLKeys       = []byte("urlkeys")
 )
 
