@@ -63,7 +63,7 @@ func (s *session) quotaAccount(root string) (*storage.Account, error) {
 		if err != nil || !slices.ContainsFunc(boxes, func(p place) bool { return p.rights&storage.RightRead != 0 }) {
 			return nil, errors.Join(err, errNoQuotaRoot)
 		}
-		return h.account, nil
+		return h.account.Account, nil
 	}
 	return nil, errNoQuotaRoot
 }
@@ -114,7 +114,7 @@ func parseGetQuotaRoot(d *wire.Decoder, _ *request) runner {
 		s.w.SP()
 		s.writeRoot(rootOf(&h))
 		s.w.CRLF()
-		return reply{}, writeQuota(s, rootOf(&h), h.account)
+		return reply{}, writeQuota(s, rootOf(&h), h.account.Account)
 	})
 }
 

@@ -320,9 +320,10 @@ func (r *showRequest) apply(w *txn) (more bool, err error) {
 	rows, now := w.bucket(bucketRows), w.f.a.now().Unix()
 	w.dirty = true
 	for i := range n {
-		staged := keyUID(r.t.space, imap.UID(r.done+i+1))
+		n := imap.UID(r.done + i + 1)
+		staged := keyUID(r.t.space, n)
 		uid := m.UIDNext + imap.UID(r.done+i)
-		row, err := decodeRow(imap.UID(r.done+i+1), rows.Get(staged))
+		row, err := decodeRow(n, rows.Get(staged))
 		if err != nil {
 			return false, fatal(err)
 		}
