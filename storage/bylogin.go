@@ -290,3 +290,15 @@ func (v ByLogin) seenOf(id MailboxID, uids []imap.UID) (map[imap.UID]bool, error
 	}
 	return seen, err
 }
+
+// SeenIsPrivate reports whether each login has a \Seen of its own in a mailbox.
+func (a *Account) SeenIsPrivate(id MailboxID) (private bool, err error) {
+	err = a.read(func(f *files, tx *bolt.Tx) error {
+		m, err := f.mailboxRow(tx, id)
+		if b := tx.Bucket(bucketPrivate); err == nil && b != nil {
+			private = b.Get(keyUID(m.Space, 0)[:4]) != nil
+		}
+		return err
+	})
+	return private, err
+}
