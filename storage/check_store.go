@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,15 @@ func (st *Store) checkAccount(ctx context.Context, o CheckOptions, info AccountI
 		return 0, err
 	}
 	r := &checkReport{ctx: ctx, repair: o.Repair, name: info.Name, id: info.ID, tell: tell}
+	if gone := a.missing(); gone != "" {
+		if gone == a.dir && o.Account == "" {
+			return 0, nil // told with the household
+		}
+		r.kind = "files"
+		r.line(Found, "%s is missing: put it back, or restore it from a backup", gone)
+		r.flush()
+		return 1, r.failed
+	}
 	if err := a.check(r, o.Quick); err != nil {
 		if isClosed(err) || ctx.Err() != nil || r.failed != nil {
 			return r.left, err
@@ -70,6 +80,16 @@ func (st *Store) checkAccount(ctx context.Context, o CheckOptions, info AccountI
 		r.left++
 	}
 	return r.left, r.failed
+}
+
+// missing is which of the files without which there is no account is not there.
+func (a *Account) missing() string {
+	for _, path := range []string{a.dir, filepath.Join(a.dir, "mail.db")} {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return path
+		}
+	}
+	return ""
 }
 
 // checkSystemEach checks system.db, its copy and the folders.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -275,7 +276,7 @@ func TestRepairInSteps(t *testing.T) {
 	}
 }
 
-// A check beside writers finds nothing that isn't there.
+// A check beside writers and compactions finds nothing that isn't there.
 func TestCheckBesideWriters(t *testing.T) {
 	t.Parallel()
 	_, a, _ := repairScene(t, t.TempDir())
@@ -315,16 +316,30 @@ func TestCheckBesideWriters(t *testing.T) {
 			}
 		}
 	}()
+	compactions, ended := 0, make(chan error)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		var err error
+		for ; ctx.Err() == nil && (err == nil || errors.Is(err, context.Canceled)); compactions++ {
+			err = a.Compact(ctx, true)
+		}
+		ended <- err
+	}()
 	for range 15 {
 		if left, lines := checkAll(t, a, false); left > 0 {
 			t.Errorf("%v", lines)
 			break
 		}
 	}
+	cancel()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error("compaction:", err)
+	}
 	close(stop)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+	t.Log(compactions, "compactions")
 	sound(t, a)
 }
 

@@ -49,13 +49,14 @@ func (st *Store) checkFolders(accounts []AccountInfo) ([]string, error) {
 	var findings []string
 	for _, info := range accounts {
 		if !have[string(info.ID)] {
-			findings = append(findings, fmt.Sprintf("account %s (%s) has no folder", info.Name, info.ID))
+			findings = append(findings, fmt.Sprintf("account %s (%s) has no folder: put %s back, or restore it from a backup",
+				info.Name, info.ID, filepath.Join(st.dir, accountsFolder, string(info.ID))))
 		}
 		delete(have, string(info.ID))
 	}
 	for name := range have {
 		if !strings.HasSuffix(name, deletedSuffix) && !strings.HasSuffix(name, ".new") && !strings.HasSuffix(name, erasedSuffix) && !strings.HasSuffix(name, makingSuffix) {
-			findings = append(findings, fmt.Sprintf("folder %s/%s belongs to no account", accountsFolder, name))
+			findings = append(findings, fmt.Sprintf("folder %s/%s belongs to no account: if system.db was put back from before it was made, `nestbox check --rebuild` finds it", accountsFolder, name))
 		}
 	}
 	return findings, nil
