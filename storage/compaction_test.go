@@ -280,7 +280,7 @@ func TestChurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		ratio := float64(filesOf(t, a)) / float64(octets)
-		t.Logf("round %d: %.2f times the live octets", round, ratio)
+		t.Logf("round %d: %.2f times the live octets, %.3f of it search.db", round, ratio, float64(searchSize(t, a))/float64(octets))
 		if round > 0 {
 			worst = max(worst, ratio)
 		}
