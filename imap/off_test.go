@@ -52,6 +52,16 @@ func TestEachSwitchedOff(t *testing.T) {
 	}
 }
 
+// TestBits: each extension has a bit of its own in an extSet.
+func TestBits(t *testing.T) {
+	t.Parallel()
+	if n := len(protocol()); n > 64 {
+		t.Errorf("%d extensions, and a set has room for 64: give extSet another type", n)
+	} else {
+		t.Logf("%d extensions of 64", n)
+	}
+}
+
 // reaches reports whether an extension needs the named one, or what needs it.
 func reaches(x *extension, name string) bool {
 	for _, needed := range x.needs {
