@@ -87,7 +87,7 @@ func TestPowerLossBackup(t *testing.T) {
 	r := &powerRecord{disk: disk, begun: []int{0}, done: []int{0}}
 	r.record(t, root, powerTask{Work: "backup", Dir: root, Other: newPowerFolder(t), Marks: filepath.Join(t.TempDir(), "marks"), Seed: seed})
 	random := rand.New(rand.NewPCG(seed, 4))
-	moments := r.moments(random, 40+*powerStates/5)
+	moments := r.moments(random, 40+powerCuts()/5)
 	next := 0
 	for _, moment := range moments {
 		for ; next < moment; next++ {

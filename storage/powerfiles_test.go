@@ -59,11 +59,11 @@ func TestPowerLoss(t *testing.T) {
 	t.Logf("seed %d", seed)
 	// Each life begins where a cut ended the one before: what it mends can be
 	// cut short, too.
-	lives := 2 + *powerStates/1000
+	lives := 2 + powerCuts()/1000
 	var from string
 	for life := range lives {
 		r := recordFiles(t, seed+uint64(life), from)
-		from = r.cutAll(t, seed+uint64(life), (*powerStates+lives-1)/lives)
+		from = r.cutAll(t, seed+uint64(life), (powerCuts()+lives-1)/lives)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestPowerLossInit(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	for _, e := range r.events {
 		r.happen(t, e)
-		for range 1 + *powerStates/1000 {
+		for range 1 + powerCuts()/1000 {
 			dir, c := t.TempDir(), tap.RandomCut(random)
 			if err := disk.Cut(dir, c, random, nil); err != nil {
 				t.Fatal(err)

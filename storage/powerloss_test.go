@@ -20,6 +20,14 @@ var (
 	powerSeed   = flag.Uint64("power-seed", 0, "of their random choices; 0: another one each time")
 )
 
+// powerCuts is how many states a test opens.
+func powerCuts() int {
+	if testing.Short() {
+		return *powerStates / 5
+	}
+	return *powerStates
+}
+
 // TestPowerLossHooks is TestPowerLoss on every system, of the files of one
 // account, which the storage itself lets it see: several workers change
 // mailboxes of their own while all that goes to the disk is recorded. Then the power is cut at random moments: of
@@ -36,7 +44,7 @@ func TestPowerLossHooks(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	r, clean, workers := recordWork(t, random)
 
-	moments := chooseMoments(r.events, random, 150)
+	moments := chooseMoments(r.events, random, min(150, powerCuts()))
 	d, next := newDisk(), 0
 	for _, moment := range moments {
 		for ; next < moment; next++ {

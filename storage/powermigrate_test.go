@@ -51,7 +51,7 @@ func TestPowerLossMigration(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	random := rand.New(rand.NewPCG(seed, 3))
-	moments := r.moments(random, 20+*powerStates/10)
+	moments := r.moments(random, 20+powerCuts()/10)
 	next, refused := 0, 0
 	for _, moment := range moments {
 		for ; next < moment; next++ {
