@@ -103,6 +103,7 @@ func (c *appendCmd) run(s *session, _ *request) (reply, error) {
 	if err != nil {
 		return reply{}, tryCreate(c.dest, err)
 	}
+	s.added(box.ID, res.UIDs)
 	return reply{code: appendUID(&res)}, nil
 }
 

@@ -29,6 +29,8 @@ const (
 	usesSeq
 	// takesSet: the form without UID takes a set of sequence numbers.
 	takesSet
+	// removes: its answer tells the expunges that it made.
+	removes
 	// noSync: nothing unsolicited is sent before the tagged reply (LOGOUT, CLOSE).
 	noSync
 )

@@ -50,7 +50,7 @@ func startModSeqs(s *session) {
 	}
 	s.modSeqs = true
 	if s.sel != nil {
-		s.writeHighestModSeq(s.sel.view.Expunged())
+		s.writeHighestModSeq(s.toldUpTo())
 	}
 }
 

@@ -197,13 +197,15 @@ func (c *conn) goOn() error {
 // the client between its lines is here, in IDLE too, with as little on the stack
 // as can be.
 func (c *conn) loop(s *session) error {
+	var got news
 	for {
-		if s.idle != nil {
+		if s.idle != nil || s.wishes.listens && (got != 0 || c.pending(newsMailbox)) {
 			if err := s.push(); err != nil {
 				return err
 			}
 		}
-		got, err := c.wait(c.patience(s), s.wakes())
+		var err error
+		got, err = c.wait(c.patience(s), s.wakes())
 		switch {
 		case got&newsShutdown != 0 || c.pending(newsShutdown):
 			return &byeError{"", "the server is shutting down"}

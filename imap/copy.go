@@ -14,7 +14,7 @@ import (
 // COPY, RFC 9051 §6.4.7, and MOVE, §6.4.8, with COPYUID (RFC 4315 §3).
 var (
 	cmdCopy = command{name: "COPY", state: selected, flags: hasUID | takesSet, parse: parseCopy}
-	cmdMove = command{name: "MOVE", state: selected, flags: hasUID | takesSet, parse: parseCopy}
+	cmdMove = command{name: "MOVE", state: selected, flags: hasUID | takesSet | removes, parse: parseCopy}
 )
 
 var extMove = extension{
@@ -68,6 +68,7 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	if len(res.To) == 0 {
 		return reply{text: "no messages"}, nil
 	}
+	s.added(dest.ID, res.To)
 	code := copyUID(&res)
 	if !c.move {
 		return reply{code: code}, nil

@@ -148,7 +148,7 @@ func (s *session) finish(r *request, rep reply, err error) error {
 		return errors.Join(s.answerError(r, err), errClosed)
 	}
 	if r.cmd.flags&noSync == 0 && s.sel != nil {
-		if serr := s.sync(r.withholds(), r.uid); serr != nil {
+		if serr := s.syncAfter(r); serr != nil {
 			if ends(serr) != nil || s.w.Err() != nil {
 				return errors.Join(s.answerError(r, err), serr)
 			}
@@ -161,6 +161,7 @@ func (s *session) finish(r *request, rep reply, err error) error {
 		if terr := s.tell(); terr != nil {
 			s.log.Error("imap_sync_failed", "command", r.name(), "error", terr)
 		}
+		s.made = nil
 	}
 	if err != nil {
 		return s.answerError(r, err)

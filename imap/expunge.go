@@ -9,7 +9,7 @@ import (
 
 // EXPUNGE, RFC 9051 §6.4.3, and UID EXPUNGE, §6.4.9 (RFC 4315 §2.1). What is
 // gone is told by sync.
-var cmdExpunge = command{name: "EXPUNGE", state: selected, flags: hasUID, parse: parseExpunge}
+var cmdExpunge = command{name: "EXPUNGE", state: selected, flags: hasUID | removes, parse: parseExpunge}
 
 // extUIDPlus: UID EXPUNGE, APPENDUID, COPYUID. They are in IMAP4rev2 too, so
 // switching it off only takes away the name.

@@ -173,6 +173,7 @@ func protocol() []*extension {
 		&extListMetadata,
 		&extFilters,
 		&extLanguage,
+		&extNotify,
 	}
 }
 

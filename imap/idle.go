@@ -23,21 +23,32 @@ func runIdle(s *session, r *request) (reply, error) {
 
 // wakes are the news that end a wait.
 func (s *session) wakes() news {
-	if s.idle != nil {
+	if s.idle != nil || s.wishes.listens {
 		return newsMailbox | newsShutdown | newsLogin
 	}
 	return newsShutdown | newsLogin
 }
 
-// push tells a client in IDLE what changed.
+// push tells a client in IDLE, or one that always listens, what changed.
 func (s *session) push() (err error) {
+	r := s.idle
+	if r == nil {
+		r = &request{s: s}
+	}
 	defer s.dropBatch()
-	defer s.recovered(s.idle, s.c.writes, &err)
+	defer s.recovered(r, s.c.writes, &err)
 	s.c.seen(newsMailbox)
-	if err := s.sync(false, false); err != nil {
+	if s.wishes.quiet == quietAll {
+		err = s.attend()
+	} else {
+		err = s.sync(s.idle == nil && s.wishes.delays, false)
+	}
+	if err != nil {
 		return err
 	}
-	return s.tell()
+	err = s.tell()
+	s.made = nil
+	return err
 }
 
 // done reads the line that ends IDLE.

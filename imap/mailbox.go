@@ -80,6 +80,7 @@ func (c *createCmd) run(s *session, _ *request) (reply, error) {
 		return reply{}, err
 	}
 	box := h.at(made)
+	s.named(box.Name)
 	s.log.Debug("imap_mailbox_created", "mailbox", box.ID.String())
 	s.tellNormalized(name, box.Name)
 	for _, x := range s.srv.tables.extensions {
@@ -137,6 +138,7 @@ func (c *renameCmd) run(s *session, _ *request) (reply, error) {
 		return reply{}, err
 	}
 	if name, err := storage.MailboxName(local); err == nil {
+		s.named(h.prefix + name)
 		s.tellNormalized(to, h.prefix+name)
 	}
 	return reply{}, nil
@@ -184,6 +186,7 @@ func runDelete(s *session, name string) error {
 	if err := box.account.DeleteMailbox(strings.TrimPrefix(box.Name, box.prefix)); err != nil {
 		return err
 	}
+	s.named(box.Name)
 	s.log.Debug("imap_mailbox_deleted", "mailbox", box.ID.String())
 	if s.sel != nil && s.sel.box.ID == box.ID {
 		s.unselect()
@@ -199,17 +202,23 @@ func runSubscribe(s *session, name string) error {
 		return err
 	}
 	if h.who == nil {
-		return s.account.Subscribe(name, true)
+		err := s.account.Subscribe(name, true)
+		s.namedAs(name, err)
+		return err
 	}
 	p, err := s.mailbox(name, storage.RightLookup)
 	if err != nil {
 		return err
 	}
-	return s.account.SubscribeShared(p.Name, true)
+	err = s.account.SubscribeShared(p.Name, true)
+	s.namedAs(p.Name, err)
+	return err
 }
 
 func runUnsubscribe(s *session, name string) error {
-	err := s.account.Subscribe(strings.TrimSuffix(name, separator), false)
+	name = strings.TrimSuffix(name, separator)
+	err := s.account.Subscribe(name, false)
+	s.namedAs(name, err)
 	var unnameable *storage.NameError
 	if errors.As(err, &unnameable) {
 		return nil // such a name is not subscribed, as asked

@@ -19,7 +19,7 @@ var extMetadata = extension{
 	name: "METADATA", rfc: "RFC 5464",
 	caps:     []capability{{name: "METADATA"}},
 	enable:   "METADATA",
-	onEnable: func(s *session) { watchMetadata(s).all = true }, onTell: tellMetadata,
+	onEnable: func(s *session) { m := watchMetadata(s); m.all, m.enabledServer = true, true }, onTell: tellMetadata,
 	commands: []*command{
 		{name: "GETMETADATA", state: loggedIn, parse: parseGetMetadata},
 		{name: "SETMETADATA", state: loggedIn, parse: parseSetMetadata},
@@ -30,7 +30,7 @@ var extMetadata = extension{
 var extMetadataServer = extension{
 	name: "METADATA-SERVER", rfc: "RFC 5464", needs: []*extension{&extMetadata},
 	caps:   []capability{{name: "METADATA-SERVER"}},
-	enable: "METADATA-SERVER", onEnable: func(s *session) { watchMetadata(s) },
+	enable: "METADATA-SERVER", onEnable: func(s *session) { watchMetadata(s).enabledServer = true },
 }
 
 // The entries of the server that there are (RFC 5464 §3.2.1.1).

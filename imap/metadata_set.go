@@ -151,6 +151,12 @@ type metadataNews struct {
 
 	server  map[string]string // its shared entries, as of version of the settings
 	version uint64
+
+	// What a client wants that didn't enable METADATA: of some mailboxes, and of
+	// the server.
+	notified       func(box *place) bool
+	enabledServer  bool
+	notifiedServer bool
 }
 
 // An annotatedHome is an account whose annotations are watched.
@@ -265,7 +271,9 @@ func (m *metadataNews) tellServer(s *session) {
 	}
 	m.server, m.version = now, version
 	slices.Sort(changed)
-	s.writeChanged("", changed)
+	if m.enabledServer || m.notifiedServer {
+		s.writeChanged("", changed)
+	}
 }
 
 func (m *metadataNews) tell(s *session, h *annotatedHome) error {
@@ -293,13 +301,13 @@ func (m *metadataNews) tell(s *session, h *annotatedHome) error {
 // the login's to know.
 func (m *metadataNews) tellEntries(s *session, h *annotatedHome, id storage.MailboxID, entries []string) {
 	if id == (storage.MailboxID{}) {
-		if h.who == nil {
+		if h.who == nil && (m.enabledServer || m.notifiedServer) {
 			s.writeChanged("", entries)
 		}
 		return
 	}
 	row, err := h.account.Mailbox(id)
-	if err != nil || !m.all {
+	if err != nil || !m.all && m.notified == nil {
 		return
 	}
 	at := h.home
@@ -308,7 +316,7 @@ func (m *metadataNews) tellEntries(s *session, h *annotatedHome, id storage.Mail
 			return
 		}
 	}
-	if box := at.at(row); box.needsAnnotation() == nil {
+	if box := at.at(row); box.needsAnnotation() == nil && (m.all || m.notified(&box)) {
 		s.writeChanged(box.Name, entries)
 	}
 }

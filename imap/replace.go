@@ -12,7 +12,7 @@ import (
 // extReplace: APPEND of a message and the expunge of another, as one (RFC 8508).
 var extReplace = extension{
 	name: "REPLACE", rfc: "RFC 8508", caps: []capability{{name: "REPLACE"}},
-	commands: []*command{{name: "REPLACE", state: selected, flags: hasUID | takesSet, parse: parseReplace}},
+	commands: []*command{{name: "REPLACE", state: selected, flags: hasUID | takesSet | removes, parse: parseReplace}},
 }
 
 type replaceCmd struct {
@@ -82,6 +82,7 @@ func (c *replaceCmd) run(s *session, r *request) (reply, error) {
 		}
 		return reply{}, tryCreate(c.dest, err)
 	}
+	s.added(dest.ID, res.UIDs)
 	// Before the expunge is told, so that a client can follow (RFC 8508 §4.3).
 	s.status("", imap.StatusResponseTypeOK, appendUID(&res), "replacement is there")
 	return reply{}, nil

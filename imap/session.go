@@ -46,6 +46,9 @@ type session struct {
 
 	idle *request // the IDLE that runs, or nil
 
+	wishes wishes    // of what the client is told unasked
+	made   []ownWork // what the running command did, of which the client knows
+
 	scratch *batch // of the command that runs; see batch
 
 	notes map[string]any // what extensions keep of the session, by their names
@@ -70,6 +73,9 @@ type selection struct {
 	// skip are the MODSEQs of this session's own changes, of which the client
 	// was told by the command's answer; the next sync passes over them.
 	skip []storage.ModSeq
+	// held, if any, is up to which MODSEQ the client was told of flags, when it
+	// doesn't want to be.
+	held storage.ModSeq
 	// keywords is how many of box.Keywords the client has been told.
 	keywords int
 	// gaveModSeqs: the client was given MODSEQs since its last tagged response.
@@ -201,5 +207,8 @@ func (s *session) unselect() {
 	if s.sel != nil {
 		s.sel.stop()
 		s.sel = nil
+		if s.wishes.listens {
+			s.c.Wake() // it is one of the others now
+		}
 	}
 }

@@ -59,11 +59,15 @@ func (s *session) sync(withhold, withUID bool) error {
 	if sel == nil {
 		return nil
 	}
-	withUID = withUID || s.rev2() // RFC 9051 §7.5.2
+	withUID = withUID || s.rev2() || s.wishes.uids // RFC 9051 §7.5.2
 	v, b := sel.view, s.batch()
 	// The row and the first batch come from one read and bound all the others.
 	// While expunges are withheld the log is read again from Expunged on.
-	since, withheld := v.Expunged(), storage.ModSeq(0)
+	since, withheld, first := v.Expunged(), storage.ModSeq(0), v.Next()
+	told := sel.toldFlags()
+	if s.wishes.quiet == quietNone {
+		since = min(since, told)
+	}
 	box, changes, more, err := s.sel.account.Changes(sel.box.ID, since, 0, b.changes)
 	if err != nil {
 		return s.lost(err)
@@ -81,8 +85,8 @@ func (s *session) sync(withhold, withUID bool) error {
 	}
 	s.announceKeywords(&box)
 	for {
-		if first := s.report(&box, changes, withhold, withUID); withheld == 0 {
-			withheld = first
+		if gone := s.report(&box, changes, told, withhold, withUID); withheld == 0 {
+			withheld = gone
 		}
 		if !more || s.w.Err() != nil {
 			break
@@ -96,18 +100,21 @@ func (s *session) sync(withhold, withUID bool) error {
 	if err := s.arrivals(&box); err != nil {
 		return s.lost(err)
 	}
-	expunged := box.HighestModSeq
-	if withheld != 0 {
-		expunged = withheld - 1
+	s.advance(box, told, withheld)
+	if err := s.welcome(first); err != nil {
+		return s.lost(err)
 	}
-	v.Advance(box.HighestModSeq, expunged)
-	sel.box, sel.skip = box, sel.skip[:0]
+	s.synced()
+	return s.w.Err()
+}
+
+// synced lets the extensions tell what else changed in the selected mailbox.
+func (s *session) synced() {
 	for _, x := range s.srv.tables.extensions {
 		if x.onSync != nil && s.has(x) {
 			x.onSync(s)
 		}
 	}
-	return s.w.Err()
 }
 
 // tell lets the extensions tell what changed besides the selected mailbox.
@@ -125,9 +132,26 @@ func (s *session) tell() error {
 	return nil
 }
 
-// report tells a batch of the log. It returns the MODSEQ of the first expunge
-// that it withheld, or 0.
-func (s *session) report(box *storage.Mailbox, changes []storage.Change, withhold, withUID bool) (withheld storage.ModSeq) {
+// advance notes that the client knows all up to the row, those flags apart that
+// it doesn't want to be told of, and what was withheld.
+func (s *session) advance(box storage.Mailbox, told, withheld storage.ModSeq) {
+	sel, expunged := s.sel, box.HighestModSeq
+	if withheld != 0 {
+		expunged = withheld - 1
+	}
+	sel.view.Advance(box.HighestModSeq, expunged)
+	switch {
+	case s.wishes.quiet == quietNone:
+		sel.held = 0
+	case sel.held == 0 && box.HighestModSeq > told:
+		sel.held = told
+	}
+	sel.box, sel.skip = box, sel.skip[:0]
+}
+
+// report tells a batch of the log: expunges, and flag changes later than told. It
+// returns the MODSEQ of the first expunge that it withheld, or 0.
+func (s *session) report(box *storage.Mailbox, changes []storage.Change, told storage.ModSeq, withhold, withUID bool) (withheld storage.ModSeq) {
 	v := s.sel.view
 	var gone []imap.UID
 	for _, c := range changes {
@@ -144,11 +168,14 @@ func (s *session) report(box *storage.Mailbox, changes []storage.Change, withhol
 		}
 	}
 	s.reportExpunged(gone)
+	if s.wishes.quiet != quietNone {
+		return withheld
+	}
 	for _, c := range changes {
-		if c.Expunged || c.ModSeq <= v.Head() || slices.Contains(s.sel.skip, c.ModSeq) {
+		if c.Expunged || c.ModSeq <= told || slices.Contains(s.sel.skip, c.ModSeq) {
 			continue
 		}
-		if seq := v.Seq(c.UID); seq != 0 {
+		if seq := s.sel.view.Seq(c.UID); seq != 0 {
 			s.writeFlags(box, seq, c, withUID)
 		}
 	}
@@ -256,7 +283,7 @@ func (s *session) tellHighestModSeq(rep *reply, ok bool) {
 		return
 	}
 	s.sel.gaveModSeqs = false
-	code := codeHighestModSeq + " " + strconv.FormatUint(uint64(s.sel.view.Expunged()), 10)
+	code := codeHighestModSeq + " " + strconv.FormatUint(uint64(s.toldUpTo()), 10)
 	if ok && rep.code == "" {
 		rep.code = code
 		return
@@ -268,7 +295,7 @@ func (s *session) tellHighestModSeq(rep *reply, ok bool) {
 // Those that came and went since are never mentioned.
 func (s *session) arrivals(box *storage.Mailbox) error {
 	v, b := s.sel.view, s.batch()
-	if box.UIDNext <= v.Next() {
+	if box.UIDNext <= v.Next() || s.wishes.quiet == quietAll {
 		return nil
 	}
 	before := v.Messages()

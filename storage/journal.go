@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 	bolt "go.etcd.io/bbolt"
@@ -348,7 +350,5 @@ func (f *files) publish(b *flagBatch) {
 		o.boxes[id] = *b.boxes[id]
 	}
 	o.mu.Unlock()
-	for id := range b.old {
-		f.a.watch.wake(id)
-	}
+	f.a.watch.committed(slices.Collect(maps.Keys(b.old)), false)
 }

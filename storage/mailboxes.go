@@ -279,14 +279,16 @@ func (a *Account) subscribe(name string, on, own bool) (err error) {
 	return a.do(mailboxRequest(func(w *txn) error {
 		subs := w.bucket(bucketSubs)
 		if !on {
-			w.dirty = subs.Get([]byte(name)) != nil || w.dirty
+			if subs.Get([]byte(name)) != nil {
+				w.dirty, w.subs = true, true
+			}
 			return fatal(subs.Delete([]byte(name)))
 		}
 		if own && w.bucket(bucketNames).Get([]byte(name)) == nil {
 			return ErrNoMailbox
 		}
 		if subs.Get([]byte(name)) == nil {
-			w.dirty = true
+			w.dirty, w.subs = true, true
 		}
 		return fatal(subs.Put([]byte(name), nil))
 	}))

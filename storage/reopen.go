@@ -106,5 +106,6 @@ func (a *Account) closeLeft() {
 		a.f.lastNote()
 	}
 	a.st.quietly(string(a.id), errors.Join(a.index.close(), a.f.close()))
+	a.watch.replaced()
 	a.f, a.stray, a.left = nil, false, left{} // another may write to them now
 }

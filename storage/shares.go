@@ -107,6 +107,9 @@ func (ws *watchers) wakeAll() {
 			e.w.Wake()
 		}
 	}
+	for _, e := range ws.over.every {
+		e.w.Wake()
+	}
 }
 
 // Identifier is what a client's identifier stands for: a name or an address of
@@ -183,6 +186,7 @@ func (st *Store) addShares(id AccountID, more map[Identifier]Rights) error {
 	if err != nil || !missing {
 		return err
 	}
+	defer st.wakeWatchers() // somebody may see mailboxes of an account that had none for it
 	return st.update(func(tx *bolt.Tx) error {
 		if _, err := tx.CreateBucketIfNotExists(bucketShares); err != nil {
 			return err

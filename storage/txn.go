@@ -33,6 +33,7 @@ type txn struct {
 	settled []rowKey // rows whose journaled state is in mail.db now
 	folded  bool     // the whole journal is
 	dirty   bool     // there is something to commit
+	subs    bool     // the subscriptions changed
 }
 
 type boxState struct {
@@ -336,11 +337,13 @@ func (w *txn) publish() {
 	if w.folded {
 		f.journal.restart()
 	}
+	var touched []MailboxID
 	for id, s := range w.boxes {
 		if s.touched {
-			f.a.watch.wake(id)
+			touched = append(touched, id)
 		}
 	}
+	f.a.watch.committed(touched, w.subs)
 }
 
 func le32(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }

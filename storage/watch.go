@@ -9,8 +9,9 @@ import (
 // watchers are the sessions that want to be woken. They live outside the
 // open files, so that an idle account with watchers can be closed.
 type watchers struct {
-	mu  sync.Mutex
-	all map[MailboxID][]*watcher
+	mu   sync.Mutex
+	all  map[MailboxID][]*watcher
+	over overview
 }
 
 type watcher struct{ w Waker }
