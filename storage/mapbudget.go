@@ -18,9 +18,10 @@ import (
 // What is not in use is closed, the one used longest ago first, and opened
 // again when it is wanted. What is in use stays: the index of an account while
 // somebody reads or writes there, a volume for one read or commit. Who wants
-// more than there is then waits a little, and gets ErrUnavailable. Files that
-// are in use for long leave room for one volume, so that everybody who only
-// waits for a volume gets it at last.
+// more than there is then waits in a line, and gets ErrUnavailable if that
+// takes too long. Files that are in use for long leave room for one volume, so
+// that everybody who only waits for a volume gets it at last; there is a line
+// for each kind.
 type mapBudget struct {
 	soft  int64 // beyond which what is not in use is closed
 	hard  int64 // beyond which nothing is opened; 0 for no bound
@@ -31,6 +32,13 @@ type mapBudget struct {
 
 	mu   sync.Mutex
 	open map[mapped]mapShare
+	// waiting are the lines: for volumes, and for what is in use for long.
+	waiting [2][]*mapTicket
+}
+
+// A mapTicket is a place in a line.
+type mapTicket struct {
+	first time.Time // since when it is the first, if it is
 }
 
 // mapLimits are sizes of files that fit such a budget.
@@ -55,9 +63,12 @@ type mapped interface {
 
 const (
 	// mapPatience is how long a request waits for others to be done.
-	mapPatience = 5 * time.Second
+	mapPatience = 20 * time.Second
 	// mapTick is how often it looks.
 	mapTick = 5 * time.Millisecond
+	// mapTurn is how long the first of a line holds up the others. Then it goes
+	// to its end: those behind may have what it waits for, in use.
+	mapTurn = time.Second
 )
 
 // mapSize is what bbolt maps of a file: the next power of two, up to 1 GB.
@@ -83,17 +94,57 @@ func (e *mapSpaceError) Is(target error) bool { return target == ErrUnavailable 
 
 // take counts a map of so many octets that is about to be made, instead of
 // what v had, and closes others for it. If too many of them are in use, it
-// waits.
+// waits its turn: small maps would else always find room before large ones.
 func (m *mapBudget) take(v mapped, octets int64, long bool, patience time.Duration) error {
+	t, share := new(mapTicket), mapShare{octets, long}
+	defer m.leave(t, long)
 	for end := time.Now().Add(patience); ; time.Sleep(mapTick) {
-		m.closeFor(v, mapShare{octets, long})
-		if m.try(v, mapShare{octets, long}) {
-			return nil
+		if m.hard == 0 || m.turn(t, long) {
+			m.closeFor(v, share)
+			if m.try(v, share) {
+				return nil
+			}
 		}
 		if time.Now().After(end) {
 			return &mapSpaceError{octets, m.hard}
 		}
 	}
+}
+
+// line is the one for what is in use for long, or for short.
+func (m *mapBudget) line(long bool) *[]*mapTicket {
+	if long {
+		return &m.waiting[1]
+	}
+	return &m.waiting[0]
+}
+
+// turn puts the ticket at the end of its line, unless it is in it, and reports
+// whether it is the first.
+func (m *mapBudget) turn(t *mapTicket, long bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line := m.line(long)
+	if !slices.Contains(*line, t) {
+		*line = append(*line, t)
+	}
+	now := time.Now()
+	first := (*line)[0]
+	if first.first.IsZero() {
+		first.first = now
+	}
+	if len(*line) > 1 && now.Sub(first.first) > mapTurn {
+		first.first = time.Time{}
+		*line = append((*line)[1:], first)
+	}
+	return (*line)[0] == t
+}
+
+func (m *mapBudget) leave(t *mapTicket, long bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line := m.line(long)
+	*line = slices.DeleteFunc(*line, func(other *mapTicket) bool { return other == t })
 }
 
 // try counts the map if there is room for it now.

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -124,5 +125,60 @@ func TestSmallBudget(t *testing.T) {
 	}
 	if free := addressSpace(); free < 1<<30 {
 		t.Errorf("%d octets of address space", free)
+	}
+}
+
+// A large map gets its turn though small ones come and go all the time, and one
+// that waits for what those behind it have doesn't hold them up for long.
+func TestMapBudgetLine(t *testing.T) {
+	t.Parallel()
+	m := &mapBudget{soft: 100, hard: 100, spare: 100, open: map[mapped]mapShare{}}
+	stop := make(chan struct{})
+	var small sync.WaitGroup
+	defer small.Wait()
+	defer close(stop)
+	for range 4 {
+		small.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var v heldMap
+				if err := m.take(&v, 30, false, time.Minute); err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(2 * mapTick)
+				m.give(&v)
+			}
+		})
+	}
+	for range 5 {
+		var large heldMap
+		time.Sleep(4 * mapTick)
+		begin := time.Now()
+		if err := m.take(&large, 95, false, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("waited %v", time.Since(begin))
+		m.give(&large)
+	}
+	stuck := &mapBudget{soft: 100, hard: 100, open: map[mapped]mapShare{}}
+	var a, b, c heldMap
+	if err := stuck.take(&a, 50, false, 0); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error)
+	go func() { waits <- stuck.take(&b, 80, false, time.Minute) }()
+	time.Sleep(10 * mapTick)
+	if err := stuck.take(&c, 40, false, 10*mapTurn); err != nil {
+		t.Errorf("one for which there is room: %v", err)
+	}
+	stuck.give(&c)
+	stuck.give(&a)
+	if err := <-waits; err != nil {
+		t.Error(err)
 	}
 }
