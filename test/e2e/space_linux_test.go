@@ -218,8 +218,8 @@ func (h *littleHouse) client(s *rig.Server, a *littleAccount, random *rand.Rand,
 			case <-time.After(time.Duration(min(10+*spaceMB/4, 250)) * time.Millisecond):
 			}
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) && a.purging.Load() {
-			err = nil // a message that was erased while it was sent
+		if a.purging.Load() && erasedMeanwhile(err) {
+			err = nil
 		}
 		if err != nil {
 			h.t.Errorf("%s: %v", a.name, err)
@@ -233,6 +233,14 @@ func (h *littleHouse) client(s *rig.Server, a *littleAccount, random *rand.Rand,
 		default:
 		}
 	}
+}
+
+// erasedMeanwhile says that a message was erased while it was sent, or before
+// the session had heard of its end (RFC 2180, section 4.1).
+func erasedMeanwhile(err error) bool {
+	var no *raw.StatusError
+	return errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &no) && strings.HasPrefix(no.Text, "NO [NONEXISTENT]")
 }
 
 var subjectLine = regexp.MustCompile(`(?m)^Subject: message (\S+)\r$`)
