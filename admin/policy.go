@@ -26,6 +26,10 @@ type PolicyAPI interface {
 	// a name, one of its mailboxes.
 	Hold(ctx context.Context, account, mailbox string, on bool) error
 
+	// RetentionForAll lists the retention rules for all accounts.
+	RetentionForAll(ctx context.Context) ([]storage.RetentionRule, error)
+	// AddRetention and DeleteRetention change the rules of an account, or with
+	// an empty name those for all accounts.
 	AddRetention(ctx context.Context, account string, r storage.RetentionRule) (storage.RetentionRule, error)
 	DeleteRetention(ctx context.Context, account, rule string) error
 	// RunRetention applies the rules now, or with dry says what they would do.
@@ -53,7 +57,7 @@ type Policy struct {
 	MailboxKeptDays map[string]int          `json:"mailbox_kept_days"`
 	Hold            bool                    `json:"hold"` // of all
 	HeldMailboxes   []string                `json:"held_mailboxes"`
-	Retention       []storage.RetentionRule `json:"retention"`
+	Retention       []storage.RetentionRule `json:"retention"` // with those for all
 }
 
 // Policies lists what is ruled over accounts.
@@ -158,20 +162,35 @@ func (l *Local) Hold(_ context.Context, account, mailbox string, on bool) error 
 
 // AddRetention adds a retention rule.
 func (l *Local) AddRetention(_ context.Context, account string, r storage.RetentionRule) (storage.RetentionRule, error) {
-	info, err := l.st.FindAccount(account)
+	id, err := l.ruled(account)
 	if err != nil {
 		return r, err
 	}
-	return l.st.AddRetention(info.ID, r)
+	return l.st.AddRetention(id, r)
 }
 
 // DeleteRetention takes a retention rule away.
 func (l *Local) DeleteRetention(_ context.Context, account, rule string) error {
-	info, err := l.st.FindAccount(account)
+	id, err := l.ruled(account)
 	if err != nil {
 		return err
 	}
-	return l.st.DeleteRetention(info.ID, rule)
+	return l.st.DeleteRetention(id, rule)
+}
+
+// ruled is whom rules are for: an account, or with no name all.
+func (l *Local) ruled(account string) (storage.AccountID, error) {
+	if account == "" {
+		return storage.AllAccounts, nil
+	}
+	info, err := l.st.FindAccount(account)
+	return info.ID, err
+}
+
+// RetentionForAll lists the rules for all accounts.
+func (l *Local) RetentionForAll(context.Context) ([]storage.RetentionRule, error) {
+	rules, err := l.st.RetentionRules(storage.AllAccounts)
+	return append([]storage.RetentionRule{}, rules...), err
 }
 
 // RunRetention applies the retention rules of an account.
@@ -228,6 +247,12 @@ func (r *Remote) KeepMailbox(ctx context.Context, account, mailbox string, days 
 // Hold puts an account or a mailbox under a legal hold.
 func (r *Remote) Hold(ctx context.Context, account, mailbox string, on bool) error {
 	return r.policy(ctx, policyRequest{Account: account, Mailbox: mailbox, Hold: &on}, nil)
+}
+
+// RetentionForAll lists the rules for all accounts.
+func (r *Remote) RetentionForAll(ctx context.Context) (rules []storage.RetentionRule, err error) {
+	err = r.call(ctx, http.MethodGet, "/v1/retention", nil, nil, &rules)
+	return rules, err
 }
 
 // AddRetention adds a retention rule.

@@ -10,6 +10,7 @@ func (s *Server) policyRoutes(mux *http.ServeMux) {
 	for pattern, h := range map[string]func(*http.Request) (any, error){
 		"GET /v1/policies":  func(r *http.Request) (any, error) { return s.api.Policies(r.Context(), query(r, "account")) },
 		"POST /v1/policies": s.changePolicy,
+		"GET /v1/retention": func(r *http.Request) (any, error) { return s.api.RetentionForAll(r.Context()) },
 		"POST /v1/retention": func(r *http.Request) (any, error) {
 			return s.api.RunRetention(r.Context(), query(r, "account"), query(r, "dry") == "true")
 		},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +208,14 @@ func TestPolicies(t *testing.T) {
 		list := must(t, "", strings.Split("retention list"+at, " ")...)
 		rule := strings.Fields(strings.Split(list, "\n")[1])[1]
 		wantOut(t, "retention delete --account anna "+rule+at)
+		all := must(t, "", strings.Split("retention add --all --special-use Junk --age 14d --json"+at, " ")...)
+		rule = regexp.MustCompile(`"id": "(\w+)"`).FindStringSubmatch(all)[1]
+		wantOut(t, "retention list"+at, "(all)", rule, `\Junk`)
+		wantOut(t, "retention list --account anna --json"+at, `"account": ""`, `"all": true`)
+		wantOut(t, "retention delete --all "+rule+at)
+		wantCode(t, exitFailed, "no such retention rule", "retention", "delete", "--all", rule, "--data", data)
+		wantCode(t, exitUsage, "--all", "retention", "add", "--mailbox", "x", "--data", data)
+		wantCode(t, exitUsage, "exclude", "retention", "add", "--all", "--account", "anna", "--mailbox", "x", "--data", data)
 		wantCode(t, exitFailed, "no such retention rule", "retention", "delete", "--account", "anna", rule, "--data", data)
 		wantCode(t, exitUsage, "--age wants", "retention", "add", "--account", "anna", "--mailbox", "x", "--age", "3h", "--data", data)
 		wantCode(t, exitFailed, "needs an age", "retention", "add", "--account", "anna", "--mailbox", "x", "--data", data)

@@ -17,16 +17,17 @@ import (
 var cmdRetentionAdd = command{
 	name:  "retention add",
 	short: "Make a rule by which messages are expunged",
-	long:  "Makes a rule for a mailbox, for all mailboxes below one (\"Lists/*\"), or for the one with a special use. By it messages are expunged that are too old or too many. It first runs a day later, so that there is time to look at `nestbox retention run --dry-run`. Mail programs see the messages vanish, and they are kept and can be restored as others are. A hold beats every rule.",
+	long:  "Makes a rule for a mailbox, for all mailboxes below one (\"Lists/*\"), or for the one with a special use; in one account or in all. By it messages are expunged that are too old or too many. It first runs a day later, so that there is time to look at `nestbox retention run --dry-run`. Mail programs see the messages vanish, and they are kept and can be restored as others are. A hold beats every rule.",
 	examples: []example{
 		{"nestbox retention add --account anna --special-use Trash --age 30d", "empties the trash of what lies there for 30 days"},
+		{"nestbox retention add --all --special-use Junk --age 14d", "the same for the junk of everybody"},
 		{"nestbox retention add --account anna --mailbox \"Lists/*\" --messages 1000", "keeps the newest 1000 of each list"},
 		{"nestbox retention add --account anna --mailbox Camera --size \"2 GB\"", "keeps the newest, at most 2 GB"},
 		{"nestbox retention add --account anna --mailbox Archive --age 10y --received", "by the date of the message, not of its coming to the mailbox"},
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
-		account := fs.String("account", "", "account, by name or address (required)")
+		whose := forOneOrAll(fs)
 		mailbox := fs.String("mailbox", "", "mailbox, or all below one: \"Lists/*\"")
 		use := fs.String("special-use", "", "the mailbox with this special use: Trash, Junk, Sent, Drafts, Archive")
 		age := fs.String("age", "", "expunge what is older, such as 30d, 10y: since it came to the mailbox")
@@ -36,8 +37,9 @@ var cmdRetentionAdd = command{
 		asJSON := jsonFlag(fs)
 		return func(ctx context.Context, e *env, _ []string) error {
 			r := storage.RetentionRule{Mailbox: *mailbox, SpecialUse: imap.MailboxAttr(*use), Received: *received, Messages: *messages}
-			if *account == "" {
-				return &usageError{command: "retention add", text: "--account is missing"}
+			account, err := whose.account("retention add")
+			if err != nil {
+				return err
 			}
 			if *age != "" {
 				d, err := parseAge(*age)
@@ -54,9 +56,9 @@ var cmdRetentionAdd = command{
 				r.Octets = int64(n)
 			}
 			return e.withAPI(ctx, func(api admin.API) error {
-				made, err := api.AddRetention(ctx, *account, r)
+				made, err := api.AddRetention(ctx, account, r)
 				if err != nil {
-					return accountError(*account, err)
+					return whose.failed(err)
 				}
 				if *asJSON {
 					return writeJSON(e.Stdout, made)
@@ -66,6 +68,34 @@ var cmdRetentionAdd = command{
 			})
 		}
 	},
+}
+
+// oneOrAll are the flags that say whose a rule is.
+type oneOrAll struct {
+	name *string
+	all  *bool
+}
+
+func forOneOrAll(fs *pflag.FlagSet) oneOrAll {
+	return oneOrAll{fs.String("account", "", "account, by name or address"), fs.Bool("all", false, "all accounts, also those that are made later")}
+}
+
+// account is the account's name, or "" for all.
+func (o oneOrAll) account(command string) (string, error) {
+	switch {
+	case *o.all && *o.name != "":
+		return "", &usageError{command: command, text: "--account and --all exclude each other"}
+	case !*o.all && *o.name == "":
+		return "", &usageError{command: command, text: "say whose with --account NAME, or --all"}
+	}
+	return *o.name, nil
+}
+
+func (o oneOrAll) failed(err error) error {
+	if *o.all {
+		return err
+	}
+	return accountError(*o.name, err)
 }
 
 // ruleText says what a rule does.
@@ -90,9 +120,9 @@ func ruleText(r *storage.RetentionRule) string {
 var cmdRetentionList = command{
 	name:  "retention list",
 	short: "List retention rules",
-	long:  "Lists the retention rules of an account, or of all.",
+	long:  "Lists the retention rules that hold for an account, or all there are. Those for all accounts come first, as \"(all)\".",
 	examples: []example{
-		{"nestbox retention list", "the rules of all accounts"},
+		{"nestbox retention list", "all rules"},
 		{"nestbox retention list --account anna --json", "hers, for a script"},
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
@@ -105,16 +135,28 @@ var cmdRetentionList = command{
 				if err != nil {
 					return err
 				}
+				forAll, err := api.RetentionForAll(ctx)
+				if err != nil {
+					return err
+				}
 				type accountRule struct {
-					Account string `json:"account"`
+					Account string `json:"account"` // "": all
 					storage.RetentionRule
 				}
 				list := []accountRule{}
 				rows := [][]string{{"ACCOUNT", "RULE", "RUNS FROM", "WHAT"}}
+				add := func(account, shown string, r *storage.RetentionRule) {
+					list = append(list, accountRule{account, *r})
+					rows = append(rows, []string{shown, r.ID, r.Starts().Local().Format("2006-01-02 15:04"), ruleText(r)})
+				}
+				for i := range forAll {
+					add("", "(all)", &forAll[i])
+				}
 				for _, p := range all {
-					for _, r := range p.Retention {
-						list = append(list, accountRule{p.Name, r})
-						rows = append(rows, []string{p.Name, r.ID, r.Starts().Local().Format("2006-01-02 15:04"), ruleText(&r)})
+					for i := range p.Retention {
+						if !p.Retention[i].All {
+							add(p.Name, p.Name, &p.Retention[i])
+						}
 					}
 				}
 				if *asJSON {
@@ -130,20 +172,22 @@ var cmdRetentionDelete = command{
 	name:  "retention delete",
 	args:  "RULE",
 	short: "Take a retention rule away",
-	long:  "Takes a retention rule of an account away. What it has expunged comes back with `nestbox restore`, as long as it is kept.",
+	long:  "Takes a retention rule of an account, or one for all accounts, away. What it has expunged comes back with `nestbox restore`, as long as it is kept.",
 	examples: []example{
 		{"nestbox retention delete --account anna k3x7qabc", "RULE is the rule's name in `nestbox retention list`"},
+		{"nestbox retention delete --all p2m5tabc", "a rule for all accounts"},
 	},
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
-		account := fs.String("account", "", "account, by name or address (required)")
+		whose := forOneOrAll(fs)
 		return func(ctx context.Context, e *env, args []string) error {
-			if *account == "" {
-				return &usageError{command: "retention delete", text: "--account is missing"}
+			account, err := whose.account("retention delete")
+			if err != nil {
+				return err
 			}
 			return e.withAPI(ctx, func(api admin.API) error {
-				if err := api.DeleteRetention(ctx, *account, args[0]); err != nil {
-					return accountError(*account, err)
+				if err := api.DeleteRetention(ctx, account, args[0]); err != nil {
+					return whose.failed(err)
 				}
 				e.say("rule %s deleted", args[0])
 				return nil

@@ -220,7 +220,7 @@ func TestCheckSetting(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]Size{"0": 0, "5": 5, "5 B": 5, "2k": 2048, "50 MB": 50 << 20, "50MiB": 50 << 20, "1GB": 1 << 30, "3\tkb": 3072} {
+	for in, want := range map[string]Size{"0": 0, "5": 5, "5 B": 5, "2k": 2048, "50 MB": 50 << 20, "50MiB": 50 << 20, "1GB": 1 << 30, "100 TB": 100 << 40, "5000000000": 5_000_000_000, "3\tkb": 3072} {
 		got, err := ParseSize(in)
 		if err != nil || got != want {
 			t.Errorf("ParseSize(%q) = %d, %v", in, got, err)
@@ -229,7 +229,7 @@ func TestSize(t *testing.T) {
 			t.Errorf("%d is %q is %d, %v", got, got, again, err)
 		}
 	}
-	for _, in := range []string{"", "MB", "-1", "1.5 MB", "5 BM", "99999999999999999999", "9999999999 GB"} {
+	for _, in := range []string{"", "MB", "-1", "1.5 MB", "5 BM", "99999999999999999999", "9999999999 GB", "2000 TB"} {
 		if got, err := ParseSize(in); err == nil {
 			t.Errorf("ParseSize(%q) = %d", in, got)
 		}

@@ -101,7 +101,7 @@ environment variable (` + "`max_message`" + ` is ` + "`NESTBOX_MAX_MESSAGE`" + `
 the environment, that over the file, that over the default. In variables, lists have blanks or commas between their members.
 ` + "`nestbox config check`" + ` names what is wrong, with its line.
 
-Sizes are numbers of bytes, or have KB, MB or GB after them (of 1024, 1024², 1024³ bytes).
+Sizes are numbers of bytes, or have KB, MB, GB or TB after them (of 1024, 1024², 1024³, 1024⁴ bytes).
 
 ## The machine's
 

@@ -58,10 +58,13 @@ func (f field) inRange(n int64, err error) error {
 
 var errSize = errors.New(`wants a size such as "50 MB"`)
 
-// ParseSize reads a number of bytes with or without a unit: KB, MB, GB, of
-// 1024, 1024², 1024³ bytes.
+// maxSize is a petabyte: what is more is a slip of the hand.
+const maxSize = 1 << 50
+
+// ParseSize reads a number of bytes with or without a unit: KB, MB, GB, TB, of
+// 1024, 1024², 1024³, 1024⁴ bytes.
 func ParseSize(s string) (Size, error) {
-	digits := strings.TrimRight(s, "kKmMgGiIbB \t")
+	digits := strings.TrimRight(s, "kKmMgGtTiIbB \t")
 	shift := 0
 	switch strings.ToUpper(strings.TrimSpace(s[len(digits):])) {
 	case "", "B":
@@ -71,11 +74,13 @@ func ParseSize(s string) (Size, error) {
 		shift = 20
 	case "G", "GB", "GIB":
 		shift = 30
+	case "T", "TB", "TIB":
+		shift = 40
 	default:
 		return 0, fmt.Errorf("%w, not %q", errSize, s)
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > 1<<32 {
+	if err != nil || n < 0 || n > maxSize>>shift {
 		return 0, fmt.Errorf("%w, not %q", errSize, s)
 	}
 	return Size(n << shift), nil
@@ -104,7 +109,7 @@ func (s Size) String() string {
 	for _, u := range []struct {
 		shift uint
 		name  string
-	}{{30, "GB"}, {20, "MB"}, {10, "KB"}} {
+	}{{40, "TB"}, {30, "GB"}, {20, "MB"}, {10, "KB"}} {
 		if s > 0 && s&(1<<u.shift-1) == 0 {
 			return fmt.Sprintf("%d %s", s>>u.shift, u.name)
 		}

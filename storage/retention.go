@@ -12,8 +12,13 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// SettingRetention is the account setting with its retention rules, as JSON.
+// SettingRetention is the setting with the retention rules, as JSON: of an
+// account, and of the household those for all accounts. They add up: unlike
+// other settings an account's own don't replace the household's.
 const SettingRetention = "retention"
+
+// AllAccounts stands for an account's id where rules of the household are meant.
+const AllAccounts AccountID = ""
 
 // retentionDelay is how long after it was made a rule first runs: long enough
 // to see what it would do, and to think better of it.
@@ -36,9 +41,11 @@ type RetentionRule struct {
 	Days     int  `json:"days,omitempty"`
 	Received bool `json:"received,omitempty"`
 	// Messages and Octets: the oldest go until the mailbox holds no more.
-	Messages int64     `json:"messages,omitempty"`
-	Octets   int64     `json:"octets,omitempty"`
-	Made     time.Time `json:"made"`
+	Messages int64 `json:"messages,omitempty"`
+	Octets   int64 `json:"octets,omitempty"`
+	// All: a rule of the household, for every account.
+	All  bool      `json:"all,omitempty"`
+	Made time.Time `json:"made"`
 }
 
 // Starts is when the rule first runs.
@@ -96,8 +103,26 @@ func decodeRules(text string) (rules []RetentionRule, err error) {
 	return rules, nil
 }
 
-// RetentionRules lists the rules of an account.
+// RetentionRules lists the rules that hold for an account: the household's,
+// then its own. Of AllAccounts it lists the household's.
 func (st *Store) RetentionRules(id AccountID) ([]RetentionRule, error) {
+	rules, err := st.ownRules(AllAccounts)
+	if err != nil || id == AllAccounts {
+		return rules, err
+	}
+	own, err := st.ownRules(id)
+	return append(rules, own...), err
+}
+
+// ownRules are the rules in one setting.
+func (st *Store) ownRules(id AccountID) ([]RetentionRule, error) {
+	if id == AllAccounts {
+		text, err := st.householdSetting(SettingRetention)
+		if err != nil {
+			return nil, err
+		}
+		return decodeRules(text)
+	}
 	info, err := st.AccountInfo(id)
 	if err != nil {
 		return nil, err
@@ -105,16 +130,17 @@ func (st *Store) RetentionRules(id AccountID) ([]RetentionRule, error) {
 	return decodeRules(info.Settings[SettingRetention])
 }
 
-// maxRules of an account.
+// maxRules of an account, and of the household.
 const maxRules = 100
 
-// AddRetention gives an account another rule, which runs a day later.
+// AddRetention gives an account, or AllAccounts, another rule. It runs a day later.
 func (st *Store) AddRetention(id AccountID, r RetentionRule) (RetentionRule, error) {
 	if err := r.check(); err != nil {
 		return r, err
 	}
 	var b [5]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	r.All = id == AllAccounts
 	r.ID, r.Made = idEncoding.EncodeToString(b[:]), st.now().UTC().Truncate(time.Second)
 	return r, st.changeRules(id, func(rules []RetentionRule) ([]RetentionRule, error) {
 		if len(rules) >= maxRules {
@@ -124,7 +150,7 @@ func (st *Store) AddRetention(id AccountID, r RetentionRule) (RetentionRule, err
 	})
 }
 
-// DeleteRetention takes a rule away.
+// DeleteRetention takes a rule of an account, or one of AllAccounts, away.
 func (st *Store) DeleteRetention(id AccountID, rule string) error {
 	return st.changeRules(id, func(rules []RetentionRule) ([]RetentionRule, error) {
 		i := slices.IndexFunc(rules, func(r RetentionRule) bool { return r.ID == rule })
@@ -139,7 +165,7 @@ func (st *Store) DeleteRetention(id AccountID, rule string) error {
 func (st *Store) changeRules(id AccountID, change func([]RetentionRule) ([]RetentionRule, error)) error {
 	st.changingRules.Lock()
 	defer st.changingRules.Unlock()
-	rules, err := st.RetentionRules(id)
+	rules, err := st.ownRules(id)
 	if err != nil {
 		return err
 	}
@@ -153,6 +179,9 @@ func (st *Store) changeRules(id AccountID, change func([]RetentionRule) ([]Reten
 			return err
 		}
 		text = string(b)
+	}
+	if id == AllAccounts {
+		return st.SetHouseholdSetting(SettingRetention, text)
 	}
 	return st.SetAccountSetting(id, SettingRetention, text)
 }

@@ -85,6 +85,49 @@ func TestRetentionByAge(t *testing.T) {
 	wantErr(t, "deleting a rule twice", st.DeleteRetention(a.id, rule.ID), ErrNoRule)
 }
 
+// A rule of the household holds beside an account's own, also for accounts
+// that are made later, and for none any more when it is deleted.
+func TestRetentionForAll(t *testing.T) {
+	t.Parallel()
+	st, ann, clock := keptStore(t)
+	_, err := st.AddRetention(ann.id, RetentionRule{Mailbox: "INBOX", Messages: 2})
+	must(t, err)
+	rule, err := st.AddRetention(AllAccounts, RetentionRule{Mailbox: "INBOX", Days: 10})
+	must(t, err)
+	info, err := st.CreateAccount("ben", []byte("x"))
+	must(t, err)
+	ben, err := st.Account(info.ID)
+	must(t, err)
+	for i, a := range []*Account{ann, ben} {
+		inbox := mailboxOf(t, a, "INBOX")
+		for range 3 {
+			_, err := a.Append(inbox.ID, []NewMessage{{Upload: upload(t, a, message(i)), Date: clock.Wall()}})
+			must(t, err)
+		}
+		if rules, err := st.RetentionRules(a.id); err != nil || len(rules) != 2-i || !rules[0].All || rules[0].ID != rule.ID {
+			t.Errorf("rules %+v, %v", rules, err)
+		}
+	}
+	clock.pass(5 * 24 * time.Hour)
+	retain(t, ann, false)
+	retain(t, ben, false)
+	wantUIDs(t, ann, "INBOX", 2, 3)
+	wantUIDs(t, ben, "INBOX", 1, 2, 3)
+	wantErr(t, "deleting it from one account", st.DeleteRetention(ann.id, rule.ID), ErrNoRule)
+	clock.pass(5*24*time.Hour + time.Hour)
+	must(t, st.SetAccountSetting(ann.id, SettingHold, "true"))
+	retain(t, ann, false)
+	retain(t, ben, false)
+	wantUIDs(t, ann, "INBOX", 2, 3) // held
+	wantUIDs(t, ben, "INBOX")
+	must(t, st.SetAccountSetting(ann.id, SettingHold, ""))
+	must(t, st.DeleteRetention(AllAccounts, rule.ID))
+	if res := retain(t, ann, false); len(res) != 1 {
+		t.Errorf("ran %+v", res)
+	}
+	wantUIDs(t, ann, "INBOX", 2, 3)
+}
+
 func TestRetentionByNumberAndSize(t *testing.T) {
 	t.Parallel()
 	st, a, clock := keptStore(t)
