@@ -30,6 +30,7 @@ type Health struct {
 	Written  *time.Time      `json:"last_write"`
 	Backup   BackupHealth    `json:"backup"`
 	Accounts []AccountHealth `json:"accounts"`
+	Deleted  []DeletedHealth `json:"deleted_accounts"`
 	Jobs     []JobHealth     `json:"jobs"` // of the server, in the background
 }
 
@@ -97,6 +98,14 @@ type AccountHealth struct {
 	RolledBack *time.Time        `json:"rolled_back_at,omitempty"`
 }
 
+// DeletedHealth is a deleted account that can be brought back.
+type DeletedHealth struct {
+	Name   string    `json:"name"`
+	ID     string    `json:"id"`
+	Octets int64     `json:"octets"` // of its files
+	Until  time.Time `json:"until"`  // its files go then
+}
+
 // Health looks at the store.
 func (l *Local) Health(_ context.Context, all bool) (Health, error) {
 	s, err := l.st.Health(all)
@@ -104,7 +113,7 @@ func (l *Local) Health(_ context.Context, all bool) (Health, error) {
 		return Health{}, err
 	}
 	h := Health{
-		Store: s.ID, Format: s.Format, Away: s.Away, Written: when(s.Written), Accounts: []AccountHealth{},
+		Store: s.ID, Format: s.Format, Away: s.Away, Written: when(s.Written), Accounts: []AccountHealth{}, Deleted: []DeletedHealth{},
 		Disk: DiskHealth{Type: s.Disk.Type, Size: s.Disk.Size, Free: s.Disk.Free, MinFree: s.MinFree},
 		Clock: ClockHealth{Now: s.Clock.Now.UTC(), Wall: s.Clock.Wall.UTC(), Trusted: s.Clock.Trusted, Why: s.Clock.Why,
 			Steady: int64(s.Clock.Steady.Seconds())},
@@ -117,6 +126,10 @@ func (l *Local) Health(_ context.Context, all bool) (Health, error) {
 			job.Error = j.Err.Error()
 		}
 		h.Jobs = append(h.Jobs, job)
+	}
+	for i := range s.Deleted {
+		d := &s.Deleted[i]
+		h.Deleted = append(h.Deleted, DeletedHealth{d.Name, string(d.ID), d.Octets, d.Until.UTC()})
 	}
 	for i := range s.Accounts {
 		a := &s.Accounts[i]

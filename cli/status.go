@@ -113,6 +113,7 @@ func (r *statusReport) judge(err error) {
 	}
 	r.add("data", stateOK, "%s, format %d", r.Data, h.Format)
 	r.judgeAccounts(h.Accounts)
+	r.judgeDeleted(h.Deleted)
 	r.judgeDisk(h.Disk)
 	if h.Written == nil {
 		r.add("last write", stateOK, "never")
@@ -200,12 +201,27 @@ func (r *statusReport) judgeAccounts(all []admin.AccountHealth) {
 	r.add("accounts", stateOK, "%s", text)
 }
 
+func (r *statusReport) judgeDeleted(all []admin.DeletedHealth) {
+	if len(all) == 0 {
+		return
+	}
+	var octets int64
+	next := all[0].Until
+	for i := range all {
+		octets += all[i].Octets
+		if all[i].Until.Before(next) {
+			next = all[i].Until
+		}
+	}
+	r.add("deleted accounts", stateOK, "%d kept, %s; the next one goes on %s", len(all), byteCount(octets), day(next))
+}
+
 func nearQuota(a *admin.AccountHealth) string {
 	for _, q := range []struct {
 		what        string
 		used, limit int64
 	}{{"octets", a.Used.Octets, a.Quota.Octets}, {"messages", a.Used.Messages, a.Quota.Messages}, {"mailboxes", a.Used.Mailboxes, a.Quota.Mailboxes}} {
-		if q.limit > 0 && q.used >= q.limit/100*quotaNear {
+		if q.limit > 0 && q.used*100 >= q.limit*quotaNear {
 			return fmt.Sprintf("%d of %d %s of its quota are used", q.used, q.limit, q.what)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,29 @@ func TestStatusJudges(t *testing.T) {
 	r = &statusReport{State: stateOK, Health: &h}
 	if r.judge(nil); r.State != stateWarn {
 		t.Errorf("quota nearly full: %+v", r)
+	}
+	wantWarning := func(what, text string, change func(*admin.Health)) {
+		h := healthy()
+		change(&h)
+		r := &statusReport{State: stateOK, Health: &h}
+		r.judge(nil)
+		if r.State != stateWarn || !slices.ContainsFunc(r.Checks, func(c check) bool { return c.State == stateWarn && strings.Contains(c.Text, text) }) {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	long, lately := time.Now().Add(-9*24*time.Hour), time.Now().Add(-13*24*time.Hour)
+	wantWarning("an old backup", "9 days ago", func(h *admin.Health) { h.Backup.At, h.Backup.Good = &long, &long })
+	wantWarning("a failed backup", "the last good one: "+long.Local().Format(time.DateOnly), func(h *admin.Health) { h.Backup.Error, h.Backup.Good = "disk full", &long })
+	wantWarning("rolled back", "older than they should be", func(h *admin.Health) { h.Accounts[0].RolledBack = &lately })
+	wantWarning("mailboxes used up", "48 of 50 mailboxes", func(h *admin.Health) { h.Accounts[0].Quota.Mailboxes, h.Accounts[0].Used.Mailboxes = 50, 48 })
+	h = healthy()
+	h.Accounts[0].Quota.Mailboxes, h.Accounts[0].Used.Mailboxes = 50, 1
+	h.Deleted = []admin.DeletedHealth{{Octets: 3 << 20, Until: time.Now()}, {Octets: 2 << 20, Until: long}}
+	r = &statusReport{State: stateOK, Health: &h}
+	if r.judge(nil); r.State != stateOK || !slices.ContainsFunc(r.Checks, func(c check) bool {
+		return strings.Contains(c.Text, "2 kept, 5.0 MB") && strings.Contains(c.Text, day(long))
+	}) {
+		t.Errorf("deleted accounts: %+v", r)
 	}
 	h = healthy()
 	h.Clock.Trusted, h.Clock.Why = false, "not synchronised"

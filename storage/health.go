@@ -22,6 +22,7 @@ type Health struct {
 	Written  time.Time // the last write to any account, as its file's time says
 	Backup   BackupNote
 	Accounts []AccountHealth
+	Deleted  []DeletedAccount // that can be brought back
 	Jobs     []UpkeepState
 }
 
@@ -49,6 +50,9 @@ func (st *Store) Health(all bool) (h Health, err error) {
 		return h, err
 	}
 	if h.Backup, err = st.LastBackup(); err != nil {
+		return h, err
+	}
+	if h.Deleted, err = st.DeletedAccounts(); err != nil {
 		return h, err
 	}
 	infos, err := st.Accounts()
