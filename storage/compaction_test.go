@@ -253,6 +253,20 @@ func filesOf(t *testing.T, a *Account) (total int64) {
 	return total
 }
 
+// attached is a message of about so many octets that can't be compressed, most
+// of them in an attachment: what is searched is as much as mail has of it.
+func attached(random *rand.Rand, size int) string {
+	var b strings.Builder
+	b.WriteString("Subject: churn\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n")
+	for range min(size, 4000) / 6 {
+		fmt.Fprintf(&b, "%x ", random.IntN(1<<16))
+	}
+	b.WriteString("\r\n--b\r\nContent-Type: image/jpeg\r\nContent-Transfer-Encoding: binary\r\n\r\n")
+	b.Write(noise(random.Int64(), max(size-b.Len(), 0)))
+	b.WriteString("\r\n--b--\r\n")
+	return b.String()
+}
+
 // TestChurn replaces a fifth of the mail round after round, with the upkeep at
 // work: the files hold at most 1.3 times the live octets (STORAGE.md §4).
 func TestChurn(t *testing.T) {
@@ -268,8 +282,8 @@ func TestChurn(t *testing.T) {
 	size, octets := map[imap.UID]int64{}, int64(0)
 	fill := func() {
 		for octets < live {
-			text := noise(random.Int64(), 2000+int(random.ExpFloat64()*45_000))
-			size[appendTo(t, a, box.ID, string(text))] = int64(len(text))
+			text := attached(random, 2000+int(random.ExpFloat64()*45_000))
+			size[appendTo(t, a, box.ID, text)] = int64(len(text))
 			octets += int64(len(text))
 		}
 	}
