@@ -2,6 +2,7 @@ package mail
 
 import (
 	netmail "net/mail"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -40,6 +41,7 @@ func TestParseDate(t *testing.T) {
 		"Tue, 1 Jul 2003 10:52:37 -0000":                "2003-07-01T10:52:37Z",
 		"1 Jan 2003 24:00 -0100":                        "2003-01-01T00:00:00-01:00",
 		"1 Jan 2003 10:60":                              "2003-01-01T00:00:00Z",
+		"1 Jan 2003 0:00 +0060":                         "2003-01-01T00:00:00Z",
 		// none at all
 		"": "", "x": "", "Tue": "", "31 Feb 2003 00:00": "", "0 Jan 2003 00:00": "", "Jan 2003": "",
 		"1 2 3 4 5": "", "2006-13-01": "", "2006-00-01": "", "99999999999999999999 Jan 1": "", "(1 Jan 2003": "", "----": "", ",,,": "", "1-2-3": "", "2006-01": "",
@@ -55,6 +57,9 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
+// noZone is one whose minutes can't be (RFC 5322 §3.3); net/mail adds them up.
+var noZone = regexp.MustCompile(`[+-]\d\d[6-9]\d`)
+
 // What net/mail understands means the same here.
 func FuzzParseDate(f *testing.F) {
 	f.Add("Fri, 21 Nov 1997 09:55:06 -0600")
@@ -63,7 +68,7 @@ func FuzzParseDate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		got, ok := ParseDate(s)
 		want, err := netmail.ParseDate(s)
-		if err != nil || want.Year() <= 1900 {
+		if err != nil || want.Year() <= 1900 || noZone.MatchString(s) {
 			return
 		}
 		_, zone := want.Zone() // a zone by name may be that of this machine
