@@ -240,6 +240,7 @@ func (n *notifying) pull(s *session) error {
 	}
 	if n.left = (storage.Mailbox{}); s.sel != nil {
 		n.left = s.sel.box
+		n.left.Messages = uint32(s.sel.view.Messages()) // expunges may be withheld
 	}
 	return names.write(s)
 }
