@@ -52,6 +52,10 @@ func (w *rawWalk) run() (*rawState, error) {
 			s.holes = append(s.holes, pageHole{n, "meta page", why})
 		}
 	}
+	if root == 0 {
+		// What there is page by page need not be all, even if it fits together.
+		s.holes = append(s.holes, pageHole{0, kindTop, "no page is a root"})
+	}
 	lost := !s.sure
 	for _, h := range s.holes {
 		lost = lost || h.kind != "meta page"
