@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/emersion/go-imap/v2"
+
 	"nestbox/imap/wire"
 	"nestbox/storage"
 )
@@ -29,8 +31,12 @@ type extension struct {
 	onUpload func(s *session, u *storage.Upload) error
 	// onSelect writes untagged data of every SELECT and EXAMINE.
 	onSelect func(s *session)
-	// onSync tells of what else may have changed in the selected mailbox.
-	onSync func(s *session)
+	// onSync tells of what else may have changed in the selected mailbox, once
+	// its changes and new messages are told.
+	onSync func(s *session) error
+	// onExpunge is told of messages, ascending, that the client is about to be
+	// told are expunged; their sequence numbers still hold.
+	onExpunge func(s *session, gone []imap.UID)
 	// onTell tells what changed besides the selected mailbox, before a tagged
 	// reply and to clients in IDLE.
 	onTell func(s *session) error
@@ -160,6 +166,7 @@ func protocol() []*extension {
 		&extSort,
 		&extSortDisplay,
 		&extESort,
+		&extContext,
 		&extThread,
 		&extQuota,
 		&extShared,

@@ -46,12 +46,12 @@ func parseMultiSearch(d *wire.Decoder, r *request) runner {
 		c.selected = true
 	}
 	c.parseSearch(d, r)
-	if c.returns == 0 {
+	if c.returns == 0 && c.update == nil {
 		c.returns = returnAll
 	}
 	switch {
 	case d.Err() != nil:
-	case c.selected && r.s.sel == nil:
+	case (c.selected || c.update != nil) && r.s.sel == nil:
 		d.FailErr(bad("no mailbox is selected"))
 	case c.returns&returnSave != 0 && len(c.sources) > 0:
 		d.FailErr(bad("SAVE is for the selected mailbox alone"))
@@ -180,7 +180,9 @@ func (c *multiSearchCmd) patterns() []pattern {
 
 // searchIn searches one mailbox as if it were selected.
 func (c *multiSearchCmd) searchIn(s *session, r *request, p *place) error {
+	one := c.searchCmd
 	if old := s.sel; old == nil || old.box.ID != p.ID {
+		one.update = nil // RFC 7377 §2.2
 		box, blocks, err := p.account.Snapshot(p.ID)
 		if err != nil {
 			return err
@@ -189,16 +191,19 @@ func (c *multiSearchCmd) searchIn(s *session, r *request, p *place) error {
 		defer func() { s.sel = old }()
 		s.sel = &selection{home: p.home, rights: p.rights, box: box, view: view.New(box, blocks), readOnly: true, stop: func() {}}
 	}
-	one := c.searchCmd
-	one.program = c.program.clone() // it is bound to the mailbox
 	found, err := one.find(s, r, c.returns)
 	if c.returns&returnSave != 0 {
 		s.sel.saved = found.saved
 	}
-	if err != nil || found.count == 0 || c.returns == returnSave {
+	if err != nil {
 		return err
 	}
-	found.box = &s.sel.box
-	found.writeESearch(s.w, r)
+	if found.count > 0 && c.returns != returnSave && c.returns != 0 {
+		found.box = &s.sel.box
+		found.writeESearch(s.w, r)
+	}
+	if one.update != nil {
+		one.update.begin(s, r, found, nil)
+	}
 	return nil
 }

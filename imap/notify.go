@@ -254,13 +254,7 @@ func (c *notifyCmd) wishes() wishes {
 	}
 	if fetch := c.fetch; fetch != nil {
 		w.arrived = func(s *session, fresh view.Ranges) error {
-			f := newFetcher(s, fetch)
-			defer f.free()
-			err := f.fetch(fresh)
-			if f.failed != nil {
-				s.log.Warn("imap_notify_fetch_failed", "error", f.failed)
-			}
-			return err
+			return fetchUnasked(s, fetch, fresh)
 		}
 	}
 	return w

@@ -109,7 +109,7 @@ type pickedRow struct {
 func (p *partialResult) collect(res *found, e *searcher) error {
 	p.lo, p.hi = p.bounds()
 	var err error
-	switch all := res.returns&returnCount != 0; {
+	switch all := res.track || res.returns&returnCount != 0; {
 	case !p.fromEnd:
 		all = all || res.returns&returnMax != 0
 		err = res.forward(e, func(row *storage.Row) bool {

@@ -20,6 +20,7 @@ type searchCmd struct {
 	returns  returnSet
 	modSeq   bool
 	partial  *partialRange // of the result, or nil
+	update   *updateWanted // of the result later on, or nil
 	charset  error         // NO [BADCHARSET]
 }
 
@@ -142,10 +143,13 @@ func (c *searchCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if returns == 0 {
+	if returns == 0 && c.update == nil {
 		found.writeSearch(s.w)
 	} else if returns != returnSave {
 		found.writeESearch(s.w, r)
+	}
+	if c.update != nil {
+		c.update.begin(s, r, found, nil)
 	}
 	return reply{}, nil
 }
@@ -157,6 +161,12 @@ func (c *searchCmd) find(s *session, r *request, returns returnSet) (*found, err
 	}
 	if c.charset != nil {
 		return res, c.charset
+	}
+	if c.update != nil {
+		res.track = true
+		if err := c.update.freeze(s, c); err != nil {
+			return res, err
+		}
 	}
 	e, err := newSearcher(s, c.program, c.slots)
 	if err != nil {

@@ -62,7 +62,7 @@ func (c *searchCmd) parseReturns(d *wire.Decoder, r *request) {
 		}
 		option.parse(d, r, c)
 	})
-	if c.returns == 0 {
+	if c.returns == 0 && c.update == nil {
 		c.returns = returnAll
 	}
 	if c.returns&(returnAll|returnPartial) == returnAll|returnPartial { // RFC 9394 §3.1
@@ -81,6 +81,8 @@ type found struct {
 	count    uint32
 	min, max imap.UID
 	saved    view.Ranges
+	track    bool           // the matches are wanted, whatever is answered
+	matches  view.Ranges    // if track
 	partial  *partialResult // or nil
 	// highest MODSEQ of the matches, answered if modSeq is set.
 	highest              storage.ModSeq
@@ -97,6 +99,11 @@ func (res *found) collect(e *searcher) error {
 		return res.partial.collect(res, e)
 	}
 	const ends = returnMin | returnMax
+	if res.track && res.returns&ends != 0 && res.returns&^(ends|returnSave) == 0 {
+		err := res.forward(e, res.add)
+		res.onlyEnds()
+		return err
+	}
 	if res.returns&ends == 0 || res.returns&^(ends|returnSave) != 0 {
 		return res.forward(e, res.add)
 	}
@@ -111,6 +118,18 @@ func (res *found) collect(e *searcher) error {
 		}
 	}
 	return res.backward(e)
+}
+
+// onlyEnds makes of a walk through all what one to MIN and MAX would have found.
+func (res *found) onlyEnds() {
+	res.saved, res.highest = nil, 0
+	if res.returns&returnMin != 0 && res.count > 0 {
+		res.saved, res.highest = append(res.saved, view.Range{Lo: res.min, Hi: res.min}), res.minModSeq
+	}
+	if res.returns&returnMax != 0 && res.count > 0 {
+		res.saved = res.saved.Union(view.Ranges{{Lo: res.max, Hi: res.max}})
+		res.highest = max(res.highest, res.maxModSeq)
+	}
 }
 
 // forward walks the scope in ascending order, until hit returns false.
@@ -178,7 +197,10 @@ func (res *found) add(row *storage.Row) bool {
 	res.max, res.maxModSeq = row.UID, row.ModSeq
 	res.highest = max(res.highest, row.ModSeq)
 	if res.returns&returnSave != 0 {
-		res.keep(row.UID)
+		res.saved = keepUID(res.saved, row.UID)
+	}
+	if res.track {
+		res.matches = keepUID(res.matches, row.UID)
 	}
 	if res.returns == 0 || res.returns&returnAll != 0 {
 		res.numbers = appendNumber(res.numbers, res.number(row.UID))
@@ -218,13 +240,13 @@ func writeNumbers(w *wire.Encoder, numbers []numRange) {
 	}
 }
 
-// keep takes a match into what is saved for "$"; they come in ascending order.
-func (res *found) keep(uid imap.UID) {
-	if n := len(res.saved); n > 0 && res.saved[n-1].Hi+1 == uid {
-		res.saved[n-1].Hi = uid
-	} else {
-		res.saved = append(res.saved, view.Range{Lo: uid, Hi: uid})
+// keepUID takes a match into a set; they come in ascending order.
+func keepUID(set view.Ranges, uid imap.UID) view.Ranges {
+	if n := len(set); n > 0 && set[n-1].Hi+1 == uid {
+		set[n-1].Hi = uid
+		return set
 	}
+	return append(set, view.Range{Lo: uid, Hi: uid})
 }
 
 // number is how a message is named in the answer.

@@ -50,12 +50,12 @@ type needleLeaf struct {
 
 var searchers = sync.Pool{New: func() any { return new(searcher) }}
 
-// newSearcher binds a program to the session: sets become UIDs, keywords
-// become bits.
+// newSearcher binds a copy of the program to the session: sets become UIDs,
+// keywords become bits.
 func newSearcher(s *session, program criterion, slots int) (*searcher, error) {
 	e := searchers.Get().(*searcher)
 	*e = searcher{
-		s: s, program: program, slots: slots, told: time.Now(),
+		s: s, program: program.clone(), slots: slots, told: time.Now(),
 		all: e.all[:0], pending: e.pending[:0], blobs: e.blobs[:0], known: e.known[:0],
 		scratch: e.scratch[:0], maybe: e.maybe[:0],
 	}

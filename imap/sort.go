@@ -8,6 +8,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"nestbox/imap/view"
 	"nestbox/imap/wire"
 	"nestbox/mail"
 	"nestbox/storage"
@@ -133,6 +134,9 @@ func (c *sortCmd) run(s *session, r *request) (reply, error) {
 		if c.returns != returnSave {
 			c.writeSorted(s.w, r, res, order)
 		}
+		if c.update != nil {
+			c.update.begin(s, r, res, &sorting{c.criteria, order})
+		}
 		return reply{}, nil
 	}
 	s.w.Raw("* SORT")
@@ -148,13 +152,15 @@ func (c *sortCmd) run(s *session, r *request) (reply, error) {
 // (RFC 5182 §2.1), with MIN and MAX in the order of the sort.
 func (c *sortCmd) sorted(s *session, r *request) ([]imap.UID, *found, error) {
 	res := &found{returns: c.returns, uid: r.uid, view: s.sel.view, modSeq: c.modSeq}
-	t := &sortTable{columns: make([]sortColumn, len(c.criteria))}
-	for i, criterion := range c.criteria {
-		t.columns[i].sortCriterion = criterion
-		t.record = t.record || criterion.record || criterion.text != nil
-	}
+	t := newSortTable(c.criteria)
 	if err := c.each(s, t.record, t.add); err != nil {
 		return nil, &found{}, err
+	}
+	if c.update != nil {
+		if err := c.update.freeze(s, &c.searchCmd); err != nil {
+			return nil, &found{}, err
+		}
+		res.matches = view.RangesOf(t.uids)
 	}
 	order := t.sort()
 	keep := c.returned(order)
@@ -255,6 +261,15 @@ type sortColumn struct {
 	ends    []int // of each text
 }
 
+func newSortTable(criteria []sortCriterion) *sortTable {
+	t := &sortTable{columns: make([]sortColumn, len(criteria))}
+	for i, criterion := range criteria {
+		t.columns[i].sortCriterion = criterion
+		t.record = t.record || criterion.record || criterion.text != nil
+	}
+	return t
+}
+
 func (t *sortTable) add(row *storage.Row, rec mail.Record) {
 	t.uids, t.modSeqs = append(t.uids, row.UID), append(t.modSeqs, row.ModSeq)
 	for i := range t.columns {
@@ -323,9 +338,7 @@ func (t *sortTable) highest(uids []imap.UID) (highest storage.ModSeq) {
 func (res *found) save(uids []imap.UID) {
 	sorted := slices.Clone(uids)
 	slices.Sort(sorted)
-	for _, uid := range slices.Compact(sorted) {
-		res.keep(uid)
-	}
+	res.saved = view.RangesOf(slices.Compact(sorted))
 }
 
 // writeOrder writes numbers with a blank before each.

@@ -101,20 +101,25 @@ func (s *session) sync(withhold, withUID bool) error {
 		return s.lost(err)
 	}
 	s.advance(box, told, withheld)
+	if err := s.synced(); err != nil {
+		return s.lost(err)
+	}
 	if err := s.welcome(first); err != nil {
 		return s.lost(err)
 	}
-	s.synced()
 	return s.w.Err()
 }
 
 // synced lets the extensions tell what else changed in the selected mailbox.
-func (s *session) synced() {
+func (s *session) synced() error {
 	for _, x := range s.srv.tables.extensions {
 		if x.onSync != nil && s.has(x) {
-			x.onSync(s)
+			if err := x.onSync(s); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // tell lets the extensions tell what changed besides the selected mailbox.
@@ -191,6 +196,11 @@ func (s *session) reportExpunged(gone []imap.UID) {
 	v := s.sel.view
 	slices.Sort(gone)
 	gone = slices.Compact(gone)
+	for _, x := range s.srv.tables.extensions {
+		if x.onExpunge != nil && s.has(x) {
+			x.onExpunge(s, gone)
+		}
+	}
 	if s.vanished {
 		s.writeVanished(view.RangesOf(gone), false)
 	} else {

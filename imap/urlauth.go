@@ -45,10 +45,11 @@ func tellURLMech(s *session) {
 }
 
 // syncURLMech does the same when there is a new key (RFC 4467 §7).
-func syncURLMech(s *session) {
+func syncURLMech(s *session) error {
 	if s.sel.account.URLKeyChanges(s.sel.box.ID) != s.sel.urlKeys {
 		tellURLMech(s)
 	}
+	return nil
 }
 
 // A urlGrant says who may use a URL: what follows the message in it.
