@@ -28,6 +28,7 @@
 // what there is before the transcript begins:
 //
 //	portable                    any server with these extensions must pass
+//	elsewhere WHY               instead: what Dovecot lacks, or does otherwise
 //	option NAME [VALUE]         of nestbox's server: see imap/script_test.go
 //	account NAME                the first one is the default; "ann" if none is named
 //	mailbox [@ACCOUNT] NAME

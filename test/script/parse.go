@@ -14,6 +14,9 @@ import (
 type Script struct {
 	Name     string // of the file, without .txt
 	Portable bool
+	// Elsewhere says why it isn't: what another server lacks or does otherwise.
+	Elsewhere string
+
 	Options  map[string]string
 	Accounts []string
 
@@ -154,6 +157,8 @@ func (s *Script) scene(line string) error {
 	switch words[0] {
 	case "portable":
 		s.Portable = true
+	case "elsewhere":
+		_, s.Elsewhere, _ = strings.Cut(line, " ")
 	case "raw":
 		s.raw = true
 	case "option":
