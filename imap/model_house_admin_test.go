@@ -25,7 +25,10 @@ func (c *houseClient) administer() {
 	case 3, 4, 5:
 		name = c.house.anyName(c.r, c.login)
 		if status, alive := c.run("CREATE " + name); alive && c.boxes != nil && strings.HasPrefix(status, "OK") {
-			c.boxes[name] = -1
+			c.house.look(c.login, c)
+			if slices.Contains(c.house.visible(c.login), name) { // who may create there needn't see it
+				c.boxes[name] = -1
+			}
 		}
 	case 6:
 		c.delete(name)

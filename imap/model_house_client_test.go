@@ -138,13 +138,15 @@ func (c *houseClient) run(command string) (status string, alive bool) {
 	default:
 		c.fail("%s", status)
 	}
+	for _, line := range lines {
+		c.take(command, line)
+	}
+	// Nobody changes flags while a command runs: with NOTIFY a line may be from
+	// before it, none is from after it.
 	if c.silently != nil && strings.HasPrefix(status, "OK") {
 		c.silently()
 	}
 	c.silently = nil
-	for _, line := range lines {
-		c.take(command, line)
-	}
 	c.takeCode(status)
 	if c.cache != nil { // RFC 7162 §6
 		if c.told != 0 {

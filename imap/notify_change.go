@@ -58,7 +58,7 @@ func (d *notifyChange) access() {
 	case has:
 		d.names.add(d.is.Name, "")
 	default:
-		d.s.writeNoAccess(d.is.Name)
+		d.names.then = append(d.names.then, func() { d.s.writeNoAccess(d.is.Name) })
 	}
 }
 
@@ -142,9 +142,14 @@ func (d *notifyChange) messages() {
 	if was.UIDValidity != is.UIDValidity && !slices.Contains(items, "UIDVALIDITY") {
 		items = append(items, "UIDVALIDITY")
 	}
-	if err := d.s.writeItems(&d.is, items); err != nil {
-		d.s.log.Warn("imap_notify_failed", "error", err)
+	if len(items) == 0 {
+		return
 	}
+	d.names.then = append(d.names.then, func() {
+		if err := d.s.writeItems(&d.is, items); err != nil {
+			d.s.log.Warn("imap_notify_failed", "error", err)
+		}
+	})
 }
 
 // ownWork reports whether all that changed is new messages that this client put
@@ -173,6 +178,8 @@ type nameNews struct {
 	names   []string
 	oldName map[string]string
 	renames [][2]string
+	// then writes what is told of mailboxes under the names that they have now.
+	then []func()
 }
 
 func (n *nameNews) add(name, old string) {
@@ -210,8 +217,13 @@ func (n *nameNews) settle() {
 	}
 }
 
-// write writes the LIST lines, each with all that is true now.
+// write writes the LIST lines, each with all that is true now, and what follows.
 func (n *nameNews) write(s *session) error {
+	defer func() {
+		for _, tell := range n.then {
+			tell()
+		}
+	}()
 	n.settle()
 	if len(n.names) == 0 {
 		return nil
