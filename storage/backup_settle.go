@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -172,7 +173,7 @@ func (b *accountBackup) sealedVolumes() error {
 		if _, ok := b.sealed[n]; ok || vs.lastSeen(n) == 0 && isMissing(vs.path(n)) {
 			continue
 		}
-		if err := b.sealedVolume(n); err != nil && !errors.Is(err, ErrUnavailable) {
+		if err := b.patient(func() error { return b.sealedVolume(n) }); err != nil && !errors.Is(err, ErrUnavailable) {
 			return err
 		} else if err != nil {
 			b.skip(n, err)
@@ -182,10 +183,15 @@ func (b *accountBackup) sealedVolumes() error {
 		return nil
 	}
 	// It is in use from now to the end.
-	if err := b.f.maps().take(&b.lastMap, b.f.maps().limits.volume, true, compactPatience); err != nil {
+	var p *pinned
+	err := b.patient(func() error { return b.f.maps().take(&b.lastMap, b.f.maps().limits.volume, true, compactPatience) })
+	if err != nil {
 		return err
 	}
-	p, err := b.beginVolume(last)
+	err = b.patient(func() (err error) {
+		p, err = b.beginVolume(last)
+		return err
+	})
 	if errors.Is(err, ErrUnavailable) {
 		b.skip(last, err)
 		return nil
@@ -197,6 +203,25 @@ func (b *accountBackup) sealedVolumes() error {
 	name := volumeFile(last)
 	b.last = &fileCopy{file: name, volume: last, pageCopy: pageCopy{pin: pin{name: name, begin: func() (*pinned, error) { return b.beginVolume(last) }}}}
 	return nil
+}
+
+// backupPatience is how long a backup waits for address space that others use:
+// longer than a request, since nobody waits for it in turn.
+const backupPatience = 10 * time.Minute
+
+// patient does something again while there is no address space for it.
+func (b *accountBackup) patient(do func() error) error {
+	for end := time.Now().Add(backupPatience); ; {
+		err := do()
+		if noSpace := new(mapSpaceError); !errors.As(err, &noSpace) && !errors.Is(err, syscall.ENOMEM) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-b.ctx.Done():
+			return b.ctx.Err()
+		case <-time.After(mapTurn):
+		}
+	}
 }
 
 // skip leaves out a volume that can't be read. That it is missing the check of

@@ -57,13 +57,15 @@ func (f *files) openIndex(path string) error {
 // openMap is openMap that closes others, and waits for them, when the kernel
 // finds no address space in one piece.
 func (m *mapBudget) openMap(path string, bo *bolt.Options) (*boltFile, error) {
-	for end := time.Now().Add(mapPatience); ; time.Sleep(2 * mapTick) {
+	wait := 2 * mapTick
+	for end := time.Now().Add(mapPatience); ; time.Sleep(wait) {
 		options := *bo
 		db, err := openMap(path, &options)
 		if !errors.Is(err, syscall.ENOMEM) || time.Now().After(end) {
 			return db, err
 		}
 		m.closeAll()
+		wait = min(2*wait, mapTurn/4) // others open again what they need
 	}
 }
 

@@ -110,9 +110,9 @@ func TestSmallBudget(t *testing.T) {
 		want  mapLimits
 	}{
 		{2048 * mb, false, mapLimits{volume: 128 * mb, index: 256 * mb, first: 16 * mb}},
-		{480 * mb, false, mapLimits{volume: 64 * mb, index: 128 * mb, first: 16 * mb}},
+		{480 * mb, false, mapLimits{volume: 32 * mb, index: 128 * mb, first: 16 * mb}},
 		{1400 * mb, true, mapLimits{volume: 64 * mb, index: 128 * mb, first: 16 * mb}},
-		{192 * mb, true, mapLimits{volume: 32 * mb, index: 32 * mb, first: 4 * mb}},
+		{192 * mb, true, mapLimits{volume: 16 * mb, index: 32 * mb, first: 4 * mb}},
 	} {
 		m := smallBudget(c.space, 100, c.mips)
 		if m.limits != c.want || m.soft > m.hard {

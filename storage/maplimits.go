@@ -46,7 +46,7 @@ func smallBudget(space int64, files int, mips bool) *mapBudget {
 		m.soft, m.limits.volume, m.limits.index = 256<<20, 64<<20, 128<<20
 	}
 	m.soft = min(m.soft, m.hard)
-	for m.limits.volume > m.hard/5 && m.limits.volume > 16<<20 {
+	for m.limits.volume > m.hard/8 && m.limits.volume > 16<<20 {
 		m.limits.volume /= 2
 	}
 	for m.limits.index > m.hard/3 && m.limits.index > 32<<20 {
