@@ -93,7 +93,9 @@ func (c *houseClient) renamed(old, now string) {
 		}
 	}
 	for name, n := range moved {
-		c.boxes[name] = n
+		if _, told := c.boxes[name]; !told { // after its own RENAME: meanwhile
+			c.boxes[name] = n
+		}
 	}
 }
 
