@@ -165,7 +165,7 @@ func (s *serving) start(ctx context.Context) error {
 	s.imap = imap.NewServer(imap.Options{
 		Store: s.st, TLS: tls.ServerConfig(always(&cert)), Log: s.log, Version: Version,
 		Auth:         auth.New(s.st, auth.Options{Log: s.log, LoggedIn: s.firstLogin()}),
-		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus,
+		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus, MessageLimit: s.cfg.MessageLimit,
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
 		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,
 	})

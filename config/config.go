@@ -41,6 +41,7 @@ type Config struct {
 	LogLevel string `key:"log_level" def:"info" one:"debug info warn error" doc:"The least level that is logged."`
 
 	MaxMessage               Size `key:"max_message" def:"50 MB" min:"64 KB" max:"256 MB" doc:"Largest message that is taken. On 32-bit machines the storage has a lower limit of its own."`
+	MessageLimit             int  `key:"message_limit" def:"0" min:"0" max:"1000000" doc:"How many messages one command deals with at most, announced as MESSAGELIMIT (RFC 9738, which wants 1000 at least). Programs that don't know of it see only so many of a large mailbox. 0: no limit."`
 	MinFree                  Room `key:"min_free" def:"5%" doc:"How much of the data folder's file system stays free: a size, or percents of the file system's size, of which 2 GB are the most. Below it new mail, copies and new mailboxes are refused, while deleting, moving and flags go on; before that, expunged messages that are only kept go, oldest first. 0: until the disk is full."`
 	MaxConnections           int  `key:"max_connections" def:"1000" min:"1" max:"1000000" doc:"Connections at a time, all together."`
 	MaxConnectionsPerAddress int  `key:"max_connections_per_address" def:"100" min:"1" max:"1000000" doc:"Connections at a time from one address (for IPv6, one /64). The machine itself has no such limit."`

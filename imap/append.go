@@ -117,8 +117,8 @@ func (c *appendCmd) receive(s *session, dest *place) (msgs []storage.NewMessage,
 				return msgs, s.d.Err()
 			}
 		}
-		if len(msgs) == maxAppends {
-			return msgs, no(imap.ResponseCodeLimit, "more than %d messages", maxAppends)
+		if len(msgs) == s.maxAppends() {
+			return msgs, no(s.appendsCode(), "more than %d messages", s.maxAppends())
 		}
 		msg, err := m.receive(s, dest, func(n int64) error { return dest.account.MayAppend(octets + n) })
 		if err != nil {
@@ -130,6 +130,22 @@ func (c *appendCmd) receive(s *session, dest *place) (msgs []storage.NewMessage,
 			return msgs, nil
 		}
 	}
+}
+
+// maxAppends is how many messages an APPEND may have.
+func (s *session) maxAppends() int {
+	if most := s.most(); most > 0 {
+		return min(most, maxAppends)
+	}
+	return maxAppends
+}
+
+// appendsCode is the response code for more.
+func (s *session) appendsCode() imap.ResponseCode {
+	if s.most() > 0 {
+		return imap.ResponseCode(codeMessageLimit + " " + strconv.Itoa(s.maxAppends()))
+	}
+	return imap.ResponseCodeLimit
 }
 
 // appendsMany reports whether APPEND may have more than one message.

@@ -48,6 +48,15 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	ranges, limit := s.limited(ranges)
+	if limit != "" && !c.move { // all or none
+		return reply{}, no(imap.ResponseCode(limit), "too many messages to copy: try a smaller set")
+	}
+	rep, err := c.copy(s, r, ranges)
+	return s.withLimit(limit, rep, err)
+}
+
+func (c *copyCmd) copy(s *session, r *request, ranges view.Ranges) (reply, error) {
 	dest, err := s.mailbox(c.dest, storage.RightInsert)
 	if err != nil {
 		return reply{}, tryCreate(c.dest, err)

@@ -28,6 +28,7 @@ const (
 	codeClosed        = "CLOSED"
 	codeHighestModSeq = "HIGHESTMODSEQ" // RFC 7162 §3.1.2.1
 	codeModified      = "MODIFIED"      // RFC 7162 §3.1.3
+	codeMessageLimit  = "MESSAGELIMIT"  // RFC 9738 §3.1
 	codeExpungeIssued = "EXPUNGEISSUED" // RFC 5530 §3, RFC 9051 §7.1
 	codeNotSaved      = "NOTSAVED"      // RFC 5182 §2.1
 	codeUIDRequired   = "UIDREQUIRED"   // RFC 9586 §3

@@ -3,6 +3,7 @@ package imap
 import (
 	"github.com/emersion/go-imap/v2"
 
+	"nestbox/imap/view"
 	"nestbox/imap/wire"
 	"nestbox/storage"
 )
@@ -44,12 +45,37 @@ func (c *expungeCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if s.most() > 0 { // it counts what is expunged (RFC 9738 §3.1)
+		if ranges, err = s.deleted(ranges); err != nil {
+			return reply{}, err
+		}
+	}
+	ranges, limit := s.limited(ranges)
 	uids := s.sel.view.UIDs(ranges)
 	if len(uids) == 0 {
 		return reply{}, nil
 	}
 	_, err = s.sel.account.Expunge(s.sel.box.ID, uids)
-	return reply{}, err
+	return s.withLimit(limit, reply{}, err)
+}
+
+// deleted are those of the messages that have the flag.
+func (s *session) deleted(ranges view.Ranges) (view.Ranges, error) {
+	b := s.batch()
+	var all []imap.UID
+	cursor := s.sel.view.Cursor(ranges)
+	for uids := cursor.Next(b.uids[:0]); len(uids) > 0; uids = cursor.Next(b.uids[:0]) {
+		rows, err := s.sel.account.Rows(s.sel.box.Space, uids, b.rows[:0])
+		if err != nil {
+			return nil, err
+		}
+		for i := range rows {
+			if rows[i].Flags&storage.FlagDeleted != 0 {
+				all = append(all, rows[i].UID)
+			}
+		}
+	}
+	return view.RangesOf(all), nil
 }
 
 // writable refuses changes of a mailbox that was EXAMINEd.

@@ -43,6 +43,8 @@ type extension struct {
 	// onSetEntry may refuse the value of an entry of a mailbox, or of the server
 	// ("").
 	onSetEntry func(s *session, mailbox string, an *storage.Annotation) error
+	// most is how many messages a command may deal with; 0: any number.
+	most func(s *session) int
 	// progress gives the response code that tells how far the command is.
 	progress func(s *session, done, goal int) string
 	// home finds the home of names that are not the login's own; its account is
@@ -130,7 +132,7 @@ func protocol() []*extension {
 		&extCondStore, &extQResync, &extUIDOnly, &extCompress, &extPartial, &extInProgress,
 		&extAppendLimit, &extUnauthenticate, &extPreview,
 		&extMultiAppend, &extCatenate, &extURLPartial, &extURLAuth, &extUTF8Accept, &extReplace,
-		&extMultiSearch, &extI18NLevel, &extObjectID, &extSaveDate, &extWithin,
+		&extMultiSearch, &extI18NLevel, &extObjectID, &extSaveDate, &extWithin, &extMessageLimit,
 		&extSort, &extSortDisplay, &extESort, &extContext, &extThread,
 		&extQuota, &extShared, &extACL, &extListMyRights, &extQuotaSet,
 		&extThreadRefs, &extUIDBatches,

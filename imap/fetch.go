@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -146,6 +147,15 @@ func (c *fetchCmd) run(s *session, r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
+	ranges, limit := s.limited(ranges)
+	if limit != "" && len(c.narrow) > 0 { // RFC 9738 §3.1, with PARTIAL
+		return reply{}, no(imap.ResponseCode(codeMessageLimit+" "+strconv.Itoa(s.most())), "too many messages for one command")
+	}
+	rep, err := c.fetch(s, r, ranges)
+	return s.withLimit(limit, rep, err)
+}
+
+func (c *fetchCmd) fetch(s *session, r *request, ranges view.Ranges) (reply, error) {
 	f := newFetcher(s, c)
 	defer f.free()
 	if err := f.fetch(ranges); err != nil {

@@ -54,7 +54,7 @@ func TestScript(t *testing.T) {
 // startScriptServer serves a new store on loopback until the test ends; then
 // the store must be sound, and the log without internal errors.
 //
-// Options of transcripts: literal-minus, tls, max-message N, off EXTENSION, quota N, quota_messages N, quota_mailboxes N,
+// Options of transcripts: literal-minus, tls, max-message N, message-limit N, off EXTENSION, quota N, quota_messages N, quota_mailboxes N,
 // url-submitters LOGIN, read-timeout DURATION, idle-timeout DURATION; shared NAME=ACCOUNT, an account without a login of
 // which ACCOUNT has all rights to INBOX; private NAME: \Seen is each login's own there; group NAME=ACCOUNT,ACCOUNT.
 func startScriptServer(t *testing.T, options map[string]string) *script.Target {
@@ -183,6 +183,8 @@ func setScriptOption(t *testing.T, o *server.Options, so *storage.Options, name,
 	switch name {
 	case "literal-minus":
 		o.LiteralMinus = true
+	case "message-limit":
+		o.MessageLimit, err = strconv.Atoi(value)
 	case "tls":
 		o.TLS = scriptTLS(t)
 	case "shared", "group", "private": // of the house

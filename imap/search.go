@@ -22,6 +22,7 @@ type searchCmd struct {
 	partial  *partialRange // of the result, or nil
 	update   *updateWanted // of the result later on, or nil
 	charset  error         // NO [BADCHARSET]
+	cut      bool          // to the messages that a command may deal with
 }
 
 // A searchParser reads the keys of one SEARCH.
@@ -135,6 +136,7 @@ func (c *searchCmd) run(s *session, r *request) (reply, error) {
 	if !c.extended && s.rev2() {
 		returns = returnAll
 	}
+	c.cut = true
 	found, err := c.find(s, r, returns)
 	if returns&returnSave != 0 {
 		// Also when it failed: then "$" is empty (RFC 9051 §6.4.4.1).
@@ -151,7 +153,7 @@ func (c *searchCmd) run(s *session, r *request) (reply, error) {
 	if c.update != nil {
 		c.update.begin(s, r, found, nil)
 	}
-	return reply{}, nil
+	return s.withLimit(found.limit, reply{}, nil)
 }
 
 func (c *searchCmd) find(s *session, r *request, returns returnSet) (*found, error) {
@@ -173,6 +175,9 @@ func (c *searchCmd) find(s *session, r *request, returns returnSet) (*found, err
 		return res, err
 	}
 	defer e.free()
+	if c.cut {
+		e.scope, res.limit = s.limited(e.scope)
+	}
 	if err := res.collect(e); err != nil {
 		return &found{}, err
 	}

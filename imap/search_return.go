@@ -81,6 +81,7 @@ type found struct {
 	count    uint32
 	min, max imap.UID
 	saved    view.Ranges
+	limit    string         // the response code if not all messages were looked at
 	track    bool           // the matches are wanted, whatever is answered
 	matches  view.Ranges    // if track
 	partial  *partialResult // or nil

@@ -26,6 +26,8 @@ type Options struct {
 	Off          []string // extensions that are switched off, by name
 	Version      string   // told in ID
 
+	MessageLimit int // of messages that a command deals with (RFC 9738); 0: none
+
 	MaxConns        int // connections, default 1000
 	MaxConnsPerAddr int // of one address, default 100; loopback has no limit
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"nestbox/imap/view"
 	"nestbox/imap/wire"
 	"nestbox/storage"
 )
@@ -87,6 +88,13 @@ func (c *storeCmd) run(s *session, r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	ranges, limit := s.limited(ranges)
+	rep, err := c.store(s, r, flags, ranges)
+	return s.withLimit(limit, rep, err)
+}
+
+// store changes the flags of the messages, a slice at a time.
+func (c *storeCmd) store(s *session, r *request, flags []imap.Flag, ranges view.Ranges) (reply, error) {
 	req := storage.StoreRequest{Mode: c.mode, Flags: flags, Fixed: s.sel.rights.FixedFlags(), UnchangedSince: c.unchangedSince, HasUnchangedSince: c.conditional}
 	missing := 0
 	var modified []imap.UID
