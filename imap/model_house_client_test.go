@@ -32,14 +32,15 @@ type houseClient struct {
 	trace []string
 	byes  int
 
-	closed bool
-	name   string // selected, or ""
-	id     storage.MailboxID
-	since  int        // the house's step then
-	seqs   []imap.UID // 0: not known
-	count  int
-	cache  *resyncCache
-	caches map[string]*resyncCache
+	closed   bool
+	name     string // selected, or ""
+	id       storage.MailboxID
+	objectID string
+	since    int        // the house's step then
+	seqs     []imap.UID // 0: not known
+	count    int
+	cache    *resyncCache
+	caches   map[string]*resyncCache
 
 	earlier    bool // as resyncClient has them
 	seen, told uint64
@@ -97,7 +98,7 @@ func (c *houseClient) connect() {
 
 // leave is what it means that no mailbox is selected.
 func (c *houseClient) leave() {
-	if b := c.house.boxes[c.id]; c.name != "" && c.boxes != nil && b != nil {
+	if b := c.house.boxes[c.id]; c.name != "" && c.boxes != nil && b != nil && !c.house.parallel {
 		if _, ok := c.boxes[c.house.nameFor(c.login, b)]; ok {
 			c.boxes[c.house.nameFor(c.login, b)] = c.count
 		}
@@ -134,7 +135,9 @@ func (c *houseClient) run(command string) (status string, alive bool) {
 	verb, _, _ := strings.Cut(strings.TrimPrefix(command, "UID "), " ")
 	switch result, _, _ := strings.Cut(status, " "); result {
 	case "OK", "NO":
+		c.house.mu.Lock()
 		c.house.done[strings.Split(verb, "\r")[0]+" "+result]++
+		c.house.mu.Unlock()
 	default:
 		c.fail("%s", status)
 	}
@@ -164,9 +167,10 @@ func (c *houseClient) run(command string) (status string, alive bool) {
 func (c *houseClient) bye(err error) {
 	c.house.t.Helper()
 	c.note("S: " + err.Error())
-	c.house.look(c.login, c) // this step may have done it
-	b := c.house.boxes[c.id]
-	if c.name == "" || b.lost[c.login] < c.since {
+	if !c.house.blind {
+		c.house.look(c.login, c) // this step may have done it
+	}
+	if c.name == "" || !c.house.parallel && c.house.boxes[c.id].lost[c.login] < c.since {
 		c.fail("the connection ended: %v", err)
 	}
 	c.byes++
@@ -199,6 +203,8 @@ func (c *houseClient) take(command, line string) {
 		}
 	case strings.HasPrefix(text, "OK [UIDVALIDITY "):
 		c.validity(text)
+	case strings.HasPrefix(text, "OK [MAILBOXID ("):
+		c.objectID, _, _ = strings.Cut(strings.TrimPrefix(text, "OK [MAILBOXID ("), ")")
 	case strings.HasPrefix(text, "OK "):
 		c.takeCode(text)
 	case strings.HasPrefix(text, "VANISHED (EARLIER) "):
@@ -287,7 +293,10 @@ func (c *houseClient) takeNumbered(line, text string) {
 // NOTIFY a line may be older.
 func (c *houseClient) mayRead(line string) {
 	c.house.t.Helper()
-	if b := c.house.boxes[c.id]; c.mode.notify == "" && !b.gone && c.house.rights(c.login, b)&storage.RightRead == 0 {
+	if c.house.parallel || c.mode.notify != "" {
+		return
+	}
+	if b := c.house.boxes[c.id]; !b.gone && c.house.rights(c.login, b)&storage.RightRead == 0 {
 		c.fail("%s without the right to read", line)
 	}
 }

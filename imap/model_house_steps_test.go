@@ -132,9 +132,12 @@ func (c *houseClient) store(prefix, set string) {
 	flags := []string{modelFlags[c.r.IntN(len(modelFlags))]}
 	op := []string{"FLAGS", "+FLAGS", "-FLAGS"}[c.r.IntN(3)]
 	item := op
-	all := c.house.rights(c.login, c.house.boxes[c.id]) == storage.AllRights
+	all := !strings.HasPrefix(c.name, "Users/") && !strings.HasPrefix(c.name, "Shared/")
+	if !c.house.blind {
+		all = c.house.rights(c.login, c.house.boxes[c.id]) == storage.AllRights
+	}
 	conditions := c.mode.condstore || c.mode.resync
-	if all && c.r.IntN(2) == 0 && (conditions || prefix == "UID ") {
+	if all && c.r.IntN(2) == 0 && (conditions || prefix == "UID " && !c.house.blind) {
 		item += ".SILENT"
 		set := set
 		c.silent = func(have []string) []string { return apply(have, op, flags) }
@@ -187,10 +190,12 @@ func (c *houseClient) open(name string) {
 	switch ok := strings.HasPrefix(status, "OK"); {
 	case !alive:
 		return
-	case ok != may:
+	case ok != may && !c.house.blind:
 		c.fail("%s: %s", command, status)
 	case !ok:
 		c.leave()
+	case !c.house.blind && c.objectID != c.id.String():
+		c.fail("%s: mailbox %s, want %s", command, c.objectID, c.id)
 	default:
 		c.fetchNew()
 	}
@@ -228,12 +233,14 @@ func (c *houseClient) agree() {
 	if _, alive := c.run("NOOP"); !alive {
 		return
 	}
-	c.agreeNames()
+	if !c.house.parallel {
+		c.agreeNames()
+	}
 	if c.name == "" {
 		return
 	}
-	b := c.house.boxes[c.id]
-	if b.gone || c.house.rights(c.login, b)&storage.RightRead == 0 {
+	b := c.house.byID(c.objectID)
+	if b == nil || b.gone || c.house.rights(c.login, b)&storage.RightRead == 0 {
 		if _, alive := c.run("NOOP"); alive {
 			c.fail("the selected mailbox is gone, or not to be read, and the session goes on")
 		}

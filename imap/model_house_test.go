@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -40,6 +41,11 @@ type house struct {
 	boxes    map[storage.MailboxID]*houseBox
 	// names are the mailboxes that ever had a name and a UIDVALIDITY.
 	names map[string]storage.MailboxID
+
+	// In a parallel run nobody knows what is where until it ends: blind is set
+	// up to then.
+	parallel, blind bool
+	mu              sync.Mutex // of done
 }
 
 // A houseBox is a mailbox as it was after the last step.
@@ -131,6 +137,16 @@ func housePrefix(login, owner string) string {
 func (h *house) find(login, name string) *houseBox {
 	for _, b := range h.boxes {
 		if !b.gone && h.nameFor(login, b) == name {
+			return b
+		}
+	}
+	return nil
+}
+
+// byID is a mailbox by what clients call its id.
+func (h *house) byID(id string) *houseBox {
+	for _, b := range h.boxes {
+		if b.ID.String() == id {
 			return b
 		}
 	}
@@ -328,12 +344,7 @@ func TestModelHouse(t *testing.T) {
 			t.Logf("seed %d, %d steps", seed, *modelSteps)
 			h := newHouse(t)
 			r := rand.New(rand.NewPCG(seed, 4314))
-			var clients []*houseClient
-			for i, mode := range houseModes {
-				for _, login := range h.logins {
-					clients = append(clients, newHouseClient(h, login, mode, rand.New(rand.NewPCG(seed, uint64(10*i+len(login))+uint64(login[0])))))
-				}
-			}
+			clients := h.clients(seed)
 			for i := range *modelSteps {
 				c := clients[r.IntN(len(clients))]
 				c.step()
@@ -353,4 +364,14 @@ func TestModelHouse(t *testing.T) {
 			t.Logf("%v, BYE:%d", h.done, byes)
 		})
 	}
+}
+
+// clients are one of each kind for each login.
+func (h *house) clients(seed uint64) (all []*houseClient) {
+	for i, mode := range houseModes {
+		for _, login := range h.logins {
+			all = append(all, newHouseClient(h, login, mode, rand.New(rand.NewPCG(seed, uint64(10*i+len(login))+uint64(login[0])))))
+		}
+	}
+	return all
 }

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,12 +35,10 @@ var highestModSeq = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
 
 // TestQResyncCost: to come back to a big mailbox costs what changed, not what
 // there is: rows read and octets sent, for some numbers of changes.
-// NESTBOX_RESYNC=200000 takes as many messages, and prints times.
 func TestQResyncCost(t *testing.T) {
-	messages := 20_000
-	if env := os.Getenv("NESTBOX_RESYNC"); env != "" {
-		_, err := fmt.Sscan(env, &messages)
-		must(t, err)
+	messages := 200_000
+	if testing.Short() {
+		messages = 20_000
 	}
 	r := newFetchRig(t)
 	r.grow(messages)
