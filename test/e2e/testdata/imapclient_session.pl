@@ -16,6 +16,9 @@ my $c = Mail::IMAPClient->new(
 sub must { my ($what, $value) = @_; $value or die "$what: " . ($c->LastError // "?") . "\n"; return $value }
 sub is { my ($what, $got, $want) = @_; $got eq $want or die "$what: got '$got', want '$want'\n" }
 
+# like_all dies unless each letter of want is in got.
+sub like_all { my ($got, $want) = @_; index($got, $_) >= 0 or die "'$got' has no $_\n" for split //, $want }
+
 must create => $c->create("perl box");
 is exists => $c->exists("perl box") ? 1 : 0, 1;
 must folders => scalar grep { $_ eq "perl box" } $c->folders;
@@ -42,6 +45,20 @@ my $structure = must structure => scalar $c->get_bodystructure($uid);
 is "body type" => uc $structure->bodytype, "TEXT";
 my $envelope = must envelope => scalar $c->get_envelope($uid);
 is "envelope" => $envelope->{subject}, "perl one";
+
+is sort => join(",", $c->sort("REVERSE SUBJECT", "UTF-8", "ALL")), "$uid2,$uid";
+is "sort by arrival" => join(",", $c->sort("ARRIVAL", "US-ASCII", "FLAGGED")), $uid;
+my $threads = must thread => scalar $c->thread("ORDEREDSUBJECT");
+is threads => join(";", map { join ",", ref $_ ? @$_ : $_ } @$threads), "$uid;$uid2";
+
+is myrights => (must myrights => scalar grep { /MYRIGHTS .*lrswipkxtea/ } @{ $c->myrights("perl box") }), 1;
+must setacl => scalar $c->setacl("perl box", "anyone", "lr");
+my $acl = must getacl => scalar $c->getacl("perl box");
+is "rights of anyone" => $acl->{anyone}, "lr";
+like_all(scalar $c->listrights("perl box", "anyone"), "lrswipkxtea");
+must deleteacl => scalar $c->deleteacl("perl box", "anyone");
+is "rights of anyone" => $c->getacl("perl box")->{anyone} // "none", "none";
+must getquotaroot => scalar grep { /^\* QUOTAROOT "?perl box"? / } @{ $c->getquotaroot("perl box") };
 
 must copy => $c->copy("INBOX", $uid);
 must move => $c->move("INBOX", $uid2);

@@ -63,6 +63,21 @@ ok(c.uid("SEARCH", "UNSEEN"), [b""])  # BODY[TEXT] has set \Seen
 ok(c.store("2", "+FLAGS.SILENT", r"(\Flagged)"))
 assert rb"\Flagged" in ok(c.fetch("2", "FLAGS"))[0]
 
+# SORT, THREAD, ACL, QUOTA, NAMESPACE.
+ok(c.sort("(REVERSE SUBJECT)", "UTF-8", "ALL"), [b"2 1"])
+ok(c.uid("SORT", "(ARRIVAL)", "US-ASCII", "FLAGGED"), [b"2"])
+ok(c.thread("ORDEREDSUBJECT", "UTF-8", "ALL"), [b"(1)(2)"])
+ok(c.uid("THREAD", "REFERENCES", "UTF-8", "FLAGGED"), [b"(2)"])
+assert ok(c.myrights('"py box"'))[0].startswith(b'"py box" lrswipkxtea')
+ok(c.setacl('"py box"', "anyone", "lrs"))
+ok(c.setacl('"py box"', "anyone", "-s"))
+assert ok(c.getacl('"py box"'))[0].endswith(b" anyone lr")
+ok(c.deleteacl('"py box"', "anyone"))
+assert b"anyone" not in ok(c.getacl('"py box"'))[0]
+roots, quotas = ok(c.getquotaroot('"py box"'))
+assert roots[0].startswith(b'"py box"'), roots
+assert b'"Users/"' in ok(c.namespace())[0]
+
 # Another connection sees what happens in this one.
 ok(plain.select('"py box"'), [b"2"])
 ok(c.append('"py box"', None, None, text))
