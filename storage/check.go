@@ -111,6 +111,7 @@ func (a *Account) check(r *checkReport, quick bool) error {
 		return nil
 	}
 	for _, s := range []checkStep{
+		{"buckets", c.buckets, c.mendBuckets},
 		{"meta", c.meta, c.mendMeta},
 		{"mailboxes", c.mailboxes, c.mendMailboxes},
 		{"owners", c.owners, c.mendOwners},
@@ -119,7 +120,9 @@ func (a *Account) check(r *checkReport, quick bool) error {
 		{"references", c.references, c.mendReferences},
 		{"records", c.lookRecords, c.mendRecords},
 		{"threads", c.threads, c.mendThreads},
-		{"annotations", c.lookAnnotations, nil},
+		{"annotations", c.annotations, c.mendAnnotations},
+		{"private", c.private, c.mendPrivate},
+		{"urlkeys", c.urlKeys, c.mendURLKeys},
 		{"volumes", c.volumes, nil},
 		{"strays", c.lookStrays, c.mendStrays},
 		{"counts", c.counts, c.mendCounts},

@@ -83,13 +83,18 @@ func (c *check) intents(spaces map[Space]MailboxID) error {
 			}
 			return nil
 		}
-		_, moved := decodeMoved(k, v)
-		copied, staged := len(v) == 5 && v[0] == intentCopy, len(v) == 1 && v[0] == intentStage
-		if len(k) != 4 || !moved && !copied && !staged {
+		if !intentSound(k, v) {
 			c.find("unfinished work of space %x: damaged", k)
 		}
 		return nil
 	})
+}
+
+func intentSound(k, v []byte) bool {
+	_, deleted := decodeDeleted(k, v)
+	_, moved := decodeMoved(k, v)
+	copied, staged := len(v) == 5 && v[0] == intentCopy, len(v) == 1 && v[0] == intentStage
+	return len(k) == 4 && (deleted || moved || copied || staged)
 }
 
 // owners: rows, kept rows, blocks and change log belong to a mailbox, or to a

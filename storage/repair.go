@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -37,14 +38,26 @@ func (c *check) mendMailboxes() error {
 	if err := c.write(c.mendBoxRows); err != nil {
 		return err
 	}
+	if err := c.inKeys(bucketIntents, c.mendIntent); err != nil {
+		return err
+	}
 	return c.write(c.mendNames)
+}
+
+// mendIntent takes out unfinished work that can't be read. Messages that only
+// it had are found without an owner by the next step.
+func (c *check) mendIntent(_ *txn, _ *bolt.Bucket, k, v []byte) ([]change, error) {
+	if intentSound(k, v) {
+		return nil, nil
+	}
+	c.did("unfinished work of space %x can't be read and is taken out", k)
+	return []change{{bytes.Clone(k), nil}}, nil
 }
 
 // mendBoxRows mends or takes out mailbox rows that can't be read. What such a
 // one had goes to a new mailbox with the next step.
 func (c *check) mendBoxRows(w *txn) error {
 	all := w.bucket(bucketMailboxes)
-	type change struct{ key, value []byte }
 	var changes []change
 	spaces := map[Space]bool{}
 	err := all.ForEach(func(id, v []byte) error {

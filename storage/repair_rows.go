@@ -78,7 +78,6 @@ func (c *check) mendRows(box *Mailbox) error {
 		rows := w.bucket(bucketRows)
 		prefix := keyUID(m.Space, 0)[:4]
 		hidden := hiddenFrom(w.tx, m.Space)
-		type change struct{ key, value []byte }
 		var changes []change
 		cur := rows.Cursor()
 		n := 0
@@ -344,7 +343,6 @@ func (c *check) mendKept() error {
 			b := w.bucket(bucketKept)
 			cur := b.Cursor()
 			k, v := cur.Seek(next)
-			type change struct{ key, value []byte }
 			var changes []change
 			for n := 0; k != nil && n < repairSlice; n++ {
 				if value, ok := c.mendKeptRow(w, k, v); ok {
