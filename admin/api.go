@@ -23,6 +23,9 @@ type API interface {
 	AddAccount(ctx context.Context, name, password string) (Account, error)
 	SetPassword(ctx context.Context, name, password string) error
 	DeleteAccount(ctx context.Context, name string) error
+	// DeletionNotice is what who deletes an account is to be told before, ""
+	// if nothing.
+	DeletionNotice(ctx context.Context, name string) (string, error)
 
 	// Addresses lists an account's addresses, or with an empty name all.
 	Addresses(ctx context.Context, account string) ([]Address, error)

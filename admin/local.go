@@ -106,6 +106,11 @@ func (l *Local) SetPassword(_ context.Context, name, password string) error {
 // DeleteAccount deletes an account by its name; an address won't do.
 func (l *Local) DeleteAccount(_ context.Context, name string) error { return l.st.DeleteAccount(name) }
 
+// DeletionNotice is what who deletes an account is to be told before.
+func (l *Local) DeletionNotice(_ context.Context, name string) (string, error) {
+	return l.st.DeletionNotice(name)
+}
+
 // Addresses lists addresses.
 func (l *Local) Addresses(_ context.Context, account string) ([]Address, error) {
 	var id storage.AccountID

@@ -126,6 +126,12 @@ func (r *Remote) DeleteAccount(ctx context.Context, name string) error {
 	return r.call(ctx, http.MethodDelete, "/v1/accounts", url.Values{"name": {name}}, nil, nil)
 }
 
+// DeletionNotice is what who deletes an account is to be told before.
+func (r *Remote) DeletionNotice(ctx context.Context, name string) (notice string, err error) {
+	err = r.call(ctx, http.MethodGet, "/v1/accounts/notice", url.Values{"name": {name}}, nil, &notice)
+	return notice, err
+}
+
 // Addresses lists addresses.
 func (r *Remote) Addresses(ctx context.Context, account string) (all []Address, err error) {
 	err = r.call(ctx, http.MethodGet, "/v1/addresses", url.Values{"account": {account}}, nil, &all)

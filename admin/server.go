@@ -83,10 +83,11 @@ func (s *Server) routes() http.Handler {
 		"GET /v1/accounts": func(r *http.Request) (any, error) {
 			return s.api.Accounts(r.Context())
 		},
-		"POST /v1/accounts":   s.addAccount,
-		"POST /v1/password":   s.setPassword,
-		"POST /v1/restored":   func(r *http.Request) (any, error) { return s.api.Restored(r.Context(), query(r, "account")) },
-		"DELETE /v1/accounts": func(r *http.Request) (any, error) { return nil, s.api.DeleteAccount(r.Context(), query(r, "name")) },
+		"POST /v1/accounts":       s.addAccount,
+		"POST /v1/password":       s.setPassword,
+		"POST /v1/restored":       func(r *http.Request) (any, error) { return s.api.Restored(r.Context(), query(r, "account")) },
+		"GET /v1/accounts/notice": func(r *http.Request) (any, error) { return s.api.DeletionNotice(r.Context(), query(r, "name")) },
+		"DELETE /v1/accounts":     func(r *http.Request) (any, error) { return nil, s.api.DeleteAccount(r.Context(), query(r, "name")) },
 		"GET /v1/addresses": func(r *http.Request) (any, error) {
 			return s.api.Addresses(r.Context(), query(r, "account"))
 		},

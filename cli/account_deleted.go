@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"nestbox/admin"
+	"nestbox/storage"
 )
 
 // oldCopies is said wherever something is erased.
@@ -36,6 +38,13 @@ With --now its files are removed at once, also those of an account that is delet
 				if *now {
 					question = "Erase the account " + args[0] + " and all its mail, so that it can't be brought back?"
 				}
+				notice, err := api.DeletionNotice(ctx, args[0])
+				if err != nil && !(*now && errors.Is(err, storage.ErrNoAccount)) { // --now takes deleted ones too
+					return accountError(args[0], err)
+				}
+				if notice != "" {
+					e.say("warning: %s", notice)
+				}
 				if !*yes {
 					if err := e.confirm(question); err != nil {
 						return err
@@ -50,6 +59,10 @@ With --now its files are removed at once, also those of an account that is delet
 				}
 				if err := api.DeleteAccount(ctx, args[0]); err != nil {
 					return accountError(args[0], err)
+				}
+				if notice != "" {
+					e.say("account %s deleted; there was no mail to keep", args[0])
+					return nil
 				}
 				e.say("account %s deleted; nestbox account undelete %s brings it back", args[0], args[0])
 				return nil

@@ -98,7 +98,7 @@ func (p *private) last() ModSeq {
 }
 
 // nexts are the spaces that somebody owns.
-func nexts(f *files, tx *bolt.Tx) map[Space]imap.UID {
+func (c *check) nexts(f *files, tx *bolt.Tx) map[Space]imap.UID {
 	owned := map[Space]imap.UID{}
 	_ = tx.Bucket(bucketIntents).ForEach(func(k, _ []byte) error {
 		if len(k) == 4 {
@@ -124,7 +124,7 @@ func (c *check) private() error {
 		if b == nil {
 			return nil
 		}
-		l := &privateLook{c.f, b, nexts(c.f, c.tx)}
+		l := &privateLook{c.f, b, c.nexts(c.f, c.tx)}
 		return b.ForEach(func(k, v []byte) error {
 			if why := l.entry(k, v); why != "" {
 				c.find("private flags: entry %x: %s", k, why)

@@ -319,6 +319,10 @@ func (st *Store) deleteAccount(name string) (AccountID, error) {
 	if err := st.notHeld(info); err != nil {
 		return "", err
 	}
+	gone, err := st.folderGone(info.ID)
+	if err != nil {
+		return "", err
+	}
 	err = st.update(func(tx *bolt.Tx) (err error) {
 		if info, err = accountByName(tx, name); err != nil {
 			return err
@@ -327,6 +331,9 @@ func (st *Store) deleteAccount(name string) (AccountID, error) {
 	})
 	if err != nil {
 		return "", err
+	}
+	if gone {
+		st.log.Warn("account_without_folder_deleted", slog.String("account", string(info.ID)), slog.String("name", info.Name))
 	}
 	st.endLogins(info.ID, "the account was deleted")
 	st.mu.Lock()

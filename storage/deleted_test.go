@@ -219,3 +219,69 @@ func TestHeldAccountStays(t *testing.T) {
 	wantKept(t, a, 1)
 	must(t, st.DeleteAccount("ann"))
 }
+
+// An account whose folder is gone can be deleted, once it is not held; who does
+// it is told, and its name is free.
+func TestDeleteAccountWithoutFolder(t *testing.T) {
+	t.Parallel()
+	st, a, clock := keptStore(t)
+	appendTo(t, a, inbox(t, a).ID, message(1))
+	if notice, err := st.DeletionNotice("ann"); notice != "" || err != nil {
+		t.Fatal(notice, err)
+	}
+	must(t, st.SetAccountSetting(a.id, SettingHold, "true"))
+	dir := st.dir
+	must(t, st.Close())
+	must(t, os.RemoveAll(filepath.Join(dir, accountsFolder)))
+	st = openKept(t, dir, clock)
+	wantErr(t, "held", st.DeleteAccount("ann"), ErrHeld)
+	must(t, st.SetAccountSetting(a.id, SettingHold, ""))
+	notice, err := st.DeletionNotice("ann")
+	if err != nil || !strings.Contains(notice, "is not there") {
+		t.Errorf("%q %v", notice, err)
+	}
+	must(t, st.DeleteAccount("ann"))
+	if _, err := st.FindAccount("ann"); !errors.Is(err, ErrNoAccount) {
+		t.Error(err)
+	}
+	if _, _, err := st.UndeleteAccount("ann", ""); err == nil {
+		t.Error("it came back without mail")
+	}
+	info, err := st.CreateAccount("ann", nil) // accounts/ is made again
+	must(t, err)
+	b := accountOf(t, st, info.ID)
+	appendTo(t, b, inbox(t, b).ID, message(2))
+	must(t, st.Close())
+	st = openKept(t, dir, clock)
+	must(t, st.DeleteAccountNow("ann"))
+	if all, err := st.DeletedAccounts(); err != nil || len(all) != 1 {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
+// While the data folder is away, an account is neither deleted because its
+// folder can't be seen, nor made in an empty place.
+func TestFolderAwayIsNoReason(t *testing.T) {
+	t.Parallel()
+	st, _, _ := keptStore(t)
+	away := st.dir + ".away"
+	must(t, os.Rename(st.dir, away))
+	must(t, os.Mkdir(st.dir, 0o700))
+	wantErr(t, "deleting", st.DeleteAccount("ann"), ErrUnavailable)
+	_, err := st.CreateAccount("bob", nil)
+	wantErr(t, "making", err, ErrUnavailable)
+	if left, err := os.ReadDir(st.dir); err != nil || len(left) > 0 {
+		t.Errorf("in the empty place: %v %v", left, err)
+	}
+	must(t, os.Remove(st.dir))
+	must(t, os.Rename(away, st.dir))
+
+	accounts := filepath.Join(st.dir, accountsFolder)
+	must(t, os.Rename(accounts, accounts+".away"))
+	must(t, os.Symlink(st.dir+".other", accounts)) // a second disk, that is not mounted
+	_, err = st.CreateAccount("bob", nil)
+	wantErr(t, "making below a link that leads nowhere", err, ErrUnavailable)
+	wantErr(t, "deleting below it", st.DeleteAccount("ann"), ErrUnavailable)
+	must(t, os.Remove(accounts))
+	must(t, os.Rename(accounts+".away", accounts))
+}

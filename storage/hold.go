@@ -3,6 +3,9 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,6 +35,18 @@ func (st *Store) notHeld(info AccountInfo) error {
 	if err != nil {
 		return err
 	}
+	gone, err := st.folderGone(info.ID)
+	if err != nil {
+		return err
+	}
+	if gone { // what it kept can't be kept any more; what the household said is known
+		switch p := a.policy(); {
+		case p.hold:
+			return fmt.Errorf("%w: the account is held; its folder is gone: if it is not to come back, lift the hold first", ErrHeld)
+		default:
+			return p.err
+		}
+	}
 	all, mailboxes, err := a.Held()
 	switch {
 	case err != nil:
@@ -42,4 +57,42 @@ func (st *Store) notHeld(info AccountInfo) error {
 		return fmt.Errorf("%w: mailbox %q is held", ErrHeld, mailboxes[0])
 	}
 	return nil
+}
+
+// folderGone reports whether an account that is listed has no folder, while
+// the data folder is where it should be.
+func (st *Store) folderGone(id AccountID) (bool, error) {
+	if err := st.here(); err != nil {
+		return false, err
+	}
+	_, err := os.Lstat(st.accountDir(id))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	accounts := filepath.Dir(st.accountDir(id))
+	if _, err := os.Lstat(accounts); err == nil {
+		if _, err := os.Stat(accounts); err != nil {
+			return false, leadsNowhere(accounts)
+		}
+	}
+	return true, nil
+}
+
+// DeletionNotice is what who deletes an account is to be told before, "" if
+// nothing.
+func (st *Store) DeletionNotice(name string) (string, error) {
+	var info AccountInfo
+	err := st.view(func(tx *bolt.Tx) (err error) {
+		info, err = accountByName(tx, name)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	gone, err := st.folderGone(info.ID)
+	if err != nil || !gone {
+		return "", err
+	}
+	return fmt.Sprintf("%s, the folder with the mail of account %s, is not there. If it was moved or is on a backup, put it back first: "+
+		"without it there is nothing to bring back, and whether a hold kept mailboxes of it can't be seen.", st.accountDir(info.ID), info.Name), nil
 }

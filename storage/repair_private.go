@@ -18,7 +18,7 @@ func (c *check) mendPrivate() error {
 		var l *privateLook
 		if err := c.inKeys(bucketPrivate, func(w *txn, b *bolt.Bucket, k, v []byte) ([]change, error) {
 			if in != w {
-				in, l = w, &privateLook{nil, b, nexts(w.f, w.tx)}
+				in, l = w, &privateLook{nil, b, c.nexts(w.f, w.tx)}
 			}
 			l.f = w.here()
 			why := l.entry(k, v)

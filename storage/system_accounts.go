@@ -3,10 +3,12 @@ package storage
 import (
 	"crypto/rand"
 	"errors"
-
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +64,9 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 	if err := st.view(func(tx *bolt.Tx) error { return nameFree(tx, name, "") }); err != nil {
 		return AccountInfo{}, err
 	}
+	if err := st.makeAccountsFolder(); err != nil {
+		return AccountInfo{}, err
+	}
 	info := AccountInfo{ID: newAccountID(), Name: name, Created: st.now().UTC().Truncate(time.Second)}
 	a := newAccount(st, info.ID)
 	// The folder comes first: an account that is listed can be opened.
@@ -91,6 +96,32 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 	defer st.mu.Unlock()
 	st.accounts[info.ID] = a
 	return info, nil
+}
+
+// makeAccountsFolder makes DATA/accounts if somebody removed it. The data folder
+// itself was found to be there, by its id. A link that leads nowhere stays: its
+// disk may be absent.
+func (st *Store) makeAccountsFolder() error {
+	dir := filepath.Join(st.dir, accountsFolder)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		if _, err := os.Stat(dir); err != nil {
+			return leadsNowhere(dir)
+		}
+		return nil
+	}
+	if err != nil {
+		return mapError(err)
+	}
+	st.log.Warn("accounts_folder_made", "folder", dir)
+	if st.opts.NoSync {
+		return nil
+	}
+	return syncDir(st.dir)
+}
+
+func leadsNowhere(link string) error {
+	return fmt.Errorf("%w: %s leads to what is not there: is the disk mounted?", ErrUnavailable, link)
 }
 
 func newAccountID() AccountID {
