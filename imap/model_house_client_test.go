@@ -45,8 +45,9 @@ type houseClient struct {
 	earlier    bool // as resyncClient has them
 	seen, told uint64
 	silent     func(flags []string) []string
-	silently   func() // to be done at OK
-	opening    func() // at the boundary of two mailboxes
+	silently   func()                   // to be done at OK
+	contexts   map[string]*houseContext // by tag
+	opening    func()                   // at the boundary of two mailboxes
 	listed     []string
 	boxes      map[string]int // with NOTIFY: messages by name, -1 for not known
 }
@@ -104,6 +105,7 @@ func (c *houseClient) leave() {
 		}
 	}
 	c.name, c.id, c.cache, c.seqs, c.count = "", storage.MailboxID{}, nil, nil, 0
+	c.contexts = nil
 }
 
 // run does a command and digests its lines; it reports false when the server has
@@ -219,6 +221,8 @@ func (c *houseClient) take(command, line string) {
 		for _, uid := range expand(c.house.t, strings.TrimPrefix(text, "VANISHED ")) {
 			c.vanish(uid)
 		}
+	case strings.HasPrefix(text, "ESEARCH "):
+		c.takeESearch(text)
 	case strings.HasPrefix(text, "STATUS "):
 		c.takeStatus(strings.TrimPrefix(text, "STATUS "))
 	case strings.HasPrefix(text, "LIST "):

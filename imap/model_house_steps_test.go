@@ -47,7 +47,9 @@ func (c *houseClient) someBox() string {
 func (c *houseClient) message() {
 	prefix, set := c.messages()
 	other := c.someBox()
-	switch c.r.IntN(8) {
+	switch c.r.IntN(9) {
+	case 8:
+		c.context()
 	case 0, 1:
 		c.store(prefix, set)
 	case 2:
@@ -233,21 +235,21 @@ func (c *houseClient) agree() {
 	if _, alive := c.run("NOOP"); !alive {
 		return
 	}
+	if c.name != "" {
+		b := c.house.byID(c.objectID)
+		if b == nil || b.gone || c.house.rights(c.login, b)&storage.RightRead == 0 {
+			if _, alive := c.run("NOOP"); alive {
+				c.fail("the selected mailbox is gone, or not to be read, and the session goes on")
+			}
+			return
+		}
+		if !c.fetchNew() {
+			return
+		}
+		c.agreeMessages(b)
+	}
 	if !c.house.parallel {
 		c.agreeNames()
-	}
-	if c.name == "" {
-		return
-	}
-	b := c.house.byID(c.objectID)
-	if b == nil || b.gone || c.house.rights(c.login, b)&storage.RightRead == 0 {
-		if _, alive := c.run("NOOP"); alive {
-			c.fail("the selected mailbox is gone, or not to be read, and the session goes on")
-		}
-		return
-	}
-	if c.fetchNew() {
-		c.agreeMessages(b)
 	}
 }
 
@@ -266,18 +268,21 @@ func (c *houseClient) agreeMessages(b *houseBox) {
 		rows, err = view.Rows(b.Space, uids, nil)
 		must(c.house.t, err)
 	}
-	cached := maps.Clone(c.cache.flags)
+	cached, truth := maps.Clone(c.cache.flags), map[imap.UID][]string{}
 	for i := range rows {
 		if !c.mode.uidOnly && c.seqs[i] != 0 && c.seqs[i] != rows[i].UID {
 			c.fail("message %d is %d, the client has %d", i+1, rows[i].UID, c.seqs[i])
 		}
 		have, ok := cached[rows[i].UID]
 		delete(cached, rows[i].UID)
-		if want := c.house.flagsOf(b, rows[i].Flags); ok && !slices.Equal(have, want) {
+		want := c.house.flagsOf(b, rows[i].Flags)
+		truth[rows[i].UID] = want
+		if ok && !slices.Equal(have, want) {
 			c.fail("UID %d has %q, the client has %q", rows[i].UID, want, have)
 		}
 	}
 	if len(cached) > 0 {
 		c.fail("the client has %v, which are gone", cached)
 	}
+	c.agreeContexts(truth)
 }
