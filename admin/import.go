@@ -39,6 +39,7 @@ type importBox struct {
 	have     map[storage.EmailID]struct{}
 	keywords map[string]struct{} // in lower case
 	full     bool                // it was told that no more keywords fit
+	made     bool                // by this import
 }
 
 // fit drops the keywords for which the mailbox has no room.
@@ -100,7 +101,8 @@ func (im *localImport) box(name string) (*importBox, error) {
 		return b, nil
 	}
 	m, err := im.a.MailboxByName(name)
-	if errors.Is(err, storage.ErrNoMailbox) {
+	made := errors.Is(err, storage.ErrNoMailbox)
+	if made {
 		if m, err = im.a.CreateMailbox(name); err == nil {
 			err = im.a.Subscribe(m.Name, true)
 		}
@@ -108,7 +110,7 @@ func (im *localImport) box(name string) (*importBox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mailbox %q: %w", name, err)
 	}
-	b := &importBox{id: m.ID, name: m.Name, keywords: make(map[string]struct{})}
+	b := &importBox{id: m.ID, name: m.Name, made: made, keywords: make(map[string]struct{})}
 	for _, k := range m.Keywords {
 		b.keywords[strings.ToLower(k)] = struct{}{}
 	}
@@ -321,8 +323,25 @@ func (im *localImport) Close() (ImportStats, error) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	err := im.err
-	if err == nil {
+	if err != nil {
+		err = errors.Join(err, im.removeUnused())
+	} else {
 		err = im.ctx.Err()
 	}
 	return im.stats, err
+}
+
+// removeUnused takes the mailboxes away that an import has made for messages
+// that couldn't be stored.
+func (im *localImport) removeUnused() (err error) {
+	for _, b := range im.boxes {
+		if b.made {
+			_, rerr := im.a.RemoveUnused(b.id)
+			if errors.Is(rerr, storage.ErrNoMailbox) {
+				rerr = nil // somebody else did, or two names are one mailbox
+			}
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -101,7 +103,7 @@ func (r *repeatFilter) close() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	for _, held := range r.lines {
+	for _, held := range slices.SortedFunc(maps.Values(r.lines), func(a, b *heldLine) int { return a.last.at.Compare(b.last.at) }) {
 		r.release(held)
 	}
 	r.lines = nil

@@ -256,6 +256,7 @@ func (s *serving) stop() error {
 	if err != nil {
 		err = fmt.Errorf("stopping: %w", err)
 	}
+	s.out.repeat.close() // it is the last line
 	s.log.Info("server_stopped")
 	return err
 }

@@ -223,44 +223,6 @@ func (w *txn) renameInbox(to string) error {
 	return w.putName(moved)
 }
 
-// DeleteMailbox removes a mailbox at once; the mailboxes below it stay. Its
-// rows stay too, under an intent that says when it was deleted, until the
-// time to keep expunged mail is over.
-func (a *Account) DeleteMailbox(name string) (err error) {
-	if name, err = MailboxName(name); err != nil {
-		return ErrNoMailbox
-	}
-	if name == "INBOX" {
-		return ErrInbox
-	}
-	return a.do(mailboxRequest(func(w *txn) error {
-		m, err := w.byName(name)
-		if err != nil {
-			return err
-		}
-		if err := w.bucket(bucketNames).Delete([]byte(name)); err != nil {
-			return fatal(err)
-		}
-		w.change(m, w.next())
-		if err := w.putIntent(m.Space, intentDeleted, encodeDeleted(m, a.now())); err != nil {
-			return err
-		}
-		if err := w.bucket(bucketMailboxes).Delete(m.ID[:]); err != nil {
-			return fatal(err)
-		}
-		if err := w.dropURLKey(m.ID); err != nil {
-			return err
-		}
-		if err := w.dropAnnotations(m.ID); err != nil {
-			return fatal(err)
-		}
-		w.used = w.used.plus(Usage{Octets: -m.Octets, Messages: -int64(m.Messages), Mailboxes: -1})
-		w.kept = w.kept.plus(KeptCount{Octets: m.Octets, Messages: int64(m.Messages)})
-		w.boxes[m.ID].deleted = true
-		return nil
-	}))
-}
-
 // Subscribe adds name to the subscriptions or takes it out. The name of a
 // mailbox that doesn't exist can't be added.
 func (a *Account) Subscribe(name string, on bool) (err error) {
