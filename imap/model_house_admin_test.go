@@ -42,9 +42,7 @@ func (c *houseClient) administer() {
 			}
 			to = c.house.anyName(c.r, c.login)
 		}
-		if status, alive := c.run("RENAME " + name + " " + to); alive && strings.HasPrefix(status, "OK") {
-			c.renamed(name, to)
-		}
+		c.rename(name, to)
 	case 8:
 		if c.mode.notify != "" { // what is to be told without LIST is told first
 			if _, alive := c.run("NOOP"); !alive {
@@ -78,6 +76,30 @@ func (c *houseClient) delete(name string) {
 	}
 	if status, alive := c.run("DELETE " + name); alive && strings.HasPrefix(status, "OK") {
 		delete(c.boxes, name)
+	}
+}
+
+// rename: where it succeeds, there is nothing left of what the client may still
+// believe to have that name.
+func (c *houseClient) rename(old, now string) {
+	c.stale = map[string]int{}
+	for name, n := range c.boxes {
+		if name == now || strings.HasPrefix(name, now+"/") {
+			c.stale[name] = n
+			delete(c.boxes, name)
+		}
+	}
+	status, alive := c.run("RENAME " + old + " " + now)
+	switch {
+	case !alive:
+	case strings.HasPrefix(status, "OK"):
+		c.renamed(old, now)
+	default:
+		for name, n := range c.stale {
+			if _, told := c.boxes[name]; !told {
+				c.boxes[name] = n
+			}
+		}
 	}
 }
 
@@ -135,6 +157,7 @@ func (c *houseClient) takeList(text string) {
 		c.fail("nobody asked for %s", text)
 	case missing:
 		delete(c.boxes, name)
+		delete(c.stale, name)
 	case old != "":
 		c.renamed(old, name)
 	case !known || name != c.name:

@@ -49,6 +49,7 @@ type houseClient struct {
 	contexts   map[string]*houseContext // by tag
 	opening    func()                   // at the boundary of two mailboxes
 	listed     []string
+	stale      map[string]int // of boxes, while a RENAME runs
 	boxes      map[string]int // with NOTIFY: messages by name, -1 for not known
 }
 
