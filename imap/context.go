@@ -141,8 +141,9 @@ func (u *updateWanted) begin(s *session, r *request, res *found, sorted *sorting
 			order += len(x.sorted.order)
 		}
 	}
-	if len(n.all) >= maxContexts || sorted != nil && order+len(sorted.order) > maxContextOrder {
-		s.status("", imap.StatusResponseTypeNo, `NOUPDATE "`+r.tag+`"`, "too much is kept up to date already")
+	fleeting := sorted != nil && slices.ContainsFunc(sorted.criteria, func(k sortCriterion) bool { return k.relevancy })
+	if fleeting || len(n.all) >= maxContexts || sorted != nil && order+len(sorted.order) > maxContextOrder {
+		s.status("", imap.StatusResponseTypeNo, `NOUPDATE "`+r.tag+`"`, "that can't be kept up to date, or too much is already")
 		return
 	}
 	n.all = append(n.all, &searchContext{

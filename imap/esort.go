@@ -44,6 +44,9 @@ func (c *sortCmd) writeSorted(w *wire.Encoder, r *request, res *found, order []i
 		}
 		w.Raw(")")
 	}
+	if res.returns&returnRelevancy != 0 {
+		writeRelevancy(w, res.scores)
+	}
 	if res.modSeq && n > 0 {
 		w.Raw(" MODSEQ ").Uint64(uint64(res.highest))
 	}

@@ -132,7 +132,7 @@ func protocol() []*extension {
 		&extCondStore, &extQResync, &extUIDOnly, &extCompress, &extPartial, &extInProgress,
 		&extAppendLimit, &extUnauthenticate, &extPreview,
 		&extMultiAppend, &extCatenate, &extURLPartial, &extURLAuth, &extUTF8Accept, &extReplace,
-		&extMultiSearch, &extI18NLevel, &extObjectID, &extSaveDate, &extWithin, &extMessageLimit,
+		&extMultiSearch, &extI18NLevel, &extObjectID, &extSaveDate, &extWithin, &extMessageLimit, &extFuzzy,
 		&extSort, &extSortDisplay, &extESort, &extContext, &extThread,
 		&extQuota, &extShared, &extACL, &extListMyRights, &extQuotaSet,
 		&extThreadRefs, &extUIDBatches,

@@ -103,26 +103,27 @@ type partialResult struct {
 type pickedRow struct {
 	uid    imap.UID
 	modSeq storage.ModSeq
+	score  uint8
 }
 
 // collect searches as far as the piece, and what else is asked for, needs.
 func (p *partialResult) collect(res *found, e *searcher) error {
 	p.lo, p.hi = p.bounds()
 	var err error
-	switch all := res.track || res.returns&returnCount != 0; {
+	switch all := res.track || res.returns&(returnCount|returnRelevancy) != 0; {
 	case !p.fromEnd:
 		all = all || res.returns&returnMax != 0
 		err = res.forward(e, func(row *storage.Row) bool {
 			res.add(row)
 			if p.at++; p.at >= p.lo && p.at <= p.hi {
-				p.picked = append(p.picked, pickedRow{row.UID, row.ModSeq})
+				p.picked = append(p.picked, pickedRow{row.UID, row.ModSeq, res.relevancy})
 			}
 			return all || p.at < p.hi
 		})
 	case all || res.returns&returnMin != 0:
 		err = res.forward(e, func(row *storage.Row) bool {
 			res.add(row)
-			p.picked = append(p.picked, pickedRow{row.UID, row.ModSeq})
+			p.picked = append(p.picked, pickedRow{row.UID, row.ModSeq, res.relevancy})
 			if n := int64(len(p.picked)); n > 2*p.hi { // only the last are wanted
 				p.picked = append(p.picked[:0], p.picked[n-p.hi:]...)
 			}
@@ -186,6 +187,7 @@ func (p *partialResult) write(res *found, w *wire.Encoder) {
 	}
 	var numbers []numRange
 	for _, row := range p.picked {
+		res.scores = append(res.scores, row.score)
 		numbers = appendNumber(numbers, res.number(row.uid))
 	}
 	writeNumbers(w, numbers)

@@ -22,6 +22,8 @@ type searchCmd struct {
 	partial  *partialRange // of the result, or nil
 	update   *updateWanted // of the result later on, or nil
 	charset  error         // NO [BADCHARSET]
+	scored   bool          // some key gives a score
+	score    uint8         // of the match that each gives
 	cut      bool          // to the messages that a command may deal with
 }
 
@@ -33,6 +35,10 @@ type searchParser struct {
 	// modSeq: the highest MODSEQ of the result is part of it.
 	modSeq  bool
 	charset string // as the command named it, or ""
+	// scored: some key gives a score. inString, if any, changes the criterion
+	// of a string.
+	scored   bool
+	inString func(c *criterion)
 	// filters are those that are being read, one within the other; checking:
 	// they are not looked up.
 	filters  []string
@@ -57,8 +63,16 @@ func (c *searchCmd) parseSearch(d *wire.Decoder, r *request) {
 		d.SP()
 	}
 	c.program, c.charset = p.program(d)
-	c.slots, c.modSeq = p.slots, p.modSeq
+	c.took(d, p)
 	d.End()
+}
+
+// took takes what was found out while the program was read.
+func (c *searchCmd) took(d *wire.Decoder, p *searchParser) {
+	c.slots, c.modSeq, c.scored = p.slots, p.modSeq, p.scored
+	if c.returns&returnRelevancy != 0 && !c.scored {
+		d.FailErr(errNoFuzzy)
+	}
 }
 
 // program reads [CHARSET charset] and the keys. A charset that is not known is

@@ -68,6 +68,13 @@ type criterion struct {
 	// normal form: a message whose signature lacks it is not read at all.
 	needle string
 	scope  mail.Scope
+	// values calls f with the values of the header field that a criterion of a
+	// string is about, in normal form, until f returns false.
+	values func(e *searcher, m *searched, f func(value []byte) bool)
+	// look makes what looks for it in texts, if that isn't for the needle.
+	// scored: what was found has a score.
+	look   func() textMatcher
+	scored bool
 }
 
 func flagCriterion(flag storage.Flags, set bool) criterion {
@@ -197,6 +204,7 @@ type searched struct {
 	row    *storage.Row
 	rec    mail.Record
 	header []byte
-	known  []tri // by slot
-	state  tri   // of the whole program
+	known  []tri   // by slot
+	scores []uint8 // by slot, of criteria that have one
+	state  tri     // of the whole program
 }

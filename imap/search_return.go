@@ -45,6 +45,7 @@ const (
 	returnCount
 	returnSave
 	returnPartial
+	returnRelevancy
 )
 
 func plainReturn(option returnSet) func(*wire.Decoder, *request, *searchCmd) {
@@ -77,14 +78,16 @@ type found struct {
 	view    *view.View
 	box     *storage.Mailbox // named in the answer (RFC 7377 §2.1), or nil
 
-	numbers  []numRange // all, unless only MIN, MAX or COUNT was asked for
-	count    uint32
-	min, max imap.UID
-	saved    view.Ranges
-	limit    string         // the response code if not all messages were looked at
-	track    bool           // the matches are wanted, whatever is answered
-	matches  view.Ranges    // if track
-	partial  *partialResult // or nil
+	numbers   []numRange // all, unless only MIN, MAX or COUNT was asked for
+	count     uint32
+	relevancy uint8 // of the match that is added
+	min, max  imap.UID
+	saved     view.Ranges
+	limit     string         // the response code if not all messages were looked at
+	track     bool           // the matches are wanted, whatever is answered
+	matches   view.Ranges    // if track
+	partial   *partialResult // or nil
+	scores    []uint8        // of the matches in the answer, if they are wanted
 	// highest MODSEQ of the matches, answered if modSeq is set.
 	highest              storage.ModSeq
 	minModSeq, maxModSeq storage.ModSeq
@@ -100,7 +103,7 @@ func (res *found) collect(e *searcher) error {
 		return res.partial.collect(res, e)
 	}
 	const ends = returnMin | returnMax
-	if res.track && res.returns&ends != 0 && res.returns&^(ends|returnSave) == 0 {
+	if (res.track || res.returns&returnRelevancy != 0) && res.returns&ends != 0 && res.returns&^(ends|returnSave|returnRelevancy) == 0 {
 		err := res.forward(e, res.add)
 		res.onlyEnds()
 		return err
@@ -137,6 +140,7 @@ func (res *found) onlyEnds() {
 func (res *found) forward(e *searcher, hit func(row *storage.Row) bool) error {
 	b := e.s.batch()
 	e.rows = b.rows
+	e.relevant = &res.relevancy
 	more := true
 	cursor := res.view.Cursor(e.scope)
 	for uids := cursor.Next(b.uids[:0]); more && len(uids) > 0; uids = cursor.Next(b.uids[:0]) {
@@ -179,7 +183,7 @@ func (res *found) backwards(e *searcher, hit func(batch []pickedRow) bool) error
 			cursor := res.view.Cursor(part)
 			batch = batch[:0]
 			err := e.batch(cursor.Next(b.uids[:0]), func(row *storage.Row) bool {
-				batch = append(batch, pickedRow{row.UID, row.ModSeq})
+				batch = append(batch, pickedRow{row.UID, row.ModSeq, 0})
 				return true
 			})
 			if err != nil || len(batch) > 0 && !hit(batch) {
@@ -202,6 +206,9 @@ func (res *found) add(row *storage.Row) bool {
 	}
 	if res.track {
 		res.matches = keepUID(res.matches, row.UID)
+	}
+	if res.returns&returnRelevancy != 0 && res.partial == nil {
+		res.scores = append(res.scores, res.relevancy)
 	}
 	if res.returns == 0 || res.returns&returnAll != 0 {
 		res.numbers = appendNumber(res.numbers, res.number(row.UID))
@@ -308,6 +315,9 @@ func (res *found) writeESearch(w *wire.Encoder, r *request) {
 	}
 	if res.partial != nil {
 		res.partial.write(res, w)
+	}
+	if res.returns&returnRelevancy != 0 {
+		writeRelevancy(w, res.scores)
 	}
 	if res.modSeq && res.count > 0 { // RFC 4731 §3.2
 		w.Raw(" MODSEQ ").Uint64(uint64(res.highest))

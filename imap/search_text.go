@@ -72,16 +72,22 @@ func parseHeaderKey(d *wire.Decoder, p *searchParser) criterion {
 func (p *searchParser) inField(field, text string) criterion {
 	c := criterion{op: opTest, needs: needHeader, slot: p.slot(), needle: mail.Normal(text)}
 	needle := []byte(c.needle)
-	c.test = func(e *searcher, m *searched) bool {
-		found := false
+	c.values = func(e *searcher, m *searched, f func(value []byte) bool) {
 		mail.HeaderField(m.header, field, func(value []byte) bool {
 			e.scratch = mail.AppendNormalHeader(e.scratch[:0], value)
-			found = len(needle) == 0 || bytes.Contains(e.scratch, needle)
+			return f(e.scratch)
+		})
+	}
+	values := c.values
+	c.test = func(e *searcher, m *searched) bool {
+		found := false
+		values(e, m, func(value []byte) bool {
+			found = len(needle) == 0 || bytes.Contains(value, needle)
 			return !found
 		})
 		return found
 	}
-	return c
+	return p.string(c)
 }
 
 // textKey looks for a string in the body, or in header and body. The empty
@@ -93,14 +99,33 @@ func textKey(scope mail.Scope) parseKey {
 		if needle == "" {
 			return criterion{op: opAnd}
 		}
-		return criterion{op: opText, needs: needText, slot: p.slot(), needle: needle, scope: scope}
+		return p.string(criterion{op: opText, needs: needText, slot: p.slot(), needle: needle, scope: scope})
 	}
+}
+
+// string is the criterion of a string.
+func (p *searchParser) string(c criterion) criterion {
+	if p.inString != nil {
+		p.inString(&c)
+	}
+	return c
+}
+
+// A textMatcher looks at a text that comes in pieces, until Feed says that no
+// more is needed. Score says then whether it matches, and how well; 0: not.
+type textMatcher interface {
+	Reset()
+	Feed(piece []byte) bool
+	Score() int
 }
 
 // readTexts is the last stage. What the signatures leave is read, each message
 // once for all strings of a scope.
 func (e *searcher) readTexts() error {
 	for _, leaf := range e.texts {
+		if leaf.text == "" {
+			continue
+		}
 		if err := e.ruleOut(leaf); err != nil {
 			return err
 		}
@@ -163,7 +188,7 @@ func (e *searcher) scan(m *searched, rec mail.Record, blob interface {
 	err := mail.NormalText(rec, blob, scope, func(piece []byte) bool {
 		for _, leaf := range e.texts {
 			if leaf.scope == scope && m.known[leaf.slot] == unknown && leaf.needle.Feed(piece) {
-				m.known[leaf.slot] = yes
+				e.found(m, leaf)
 				left--
 			}
 		}
@@ -174,8 +199,17 @@ func (e *searcher) scan(m *searched, rec mail.Record, blob interface {
 	}
 	for _, leaf := range e.texts {
 		if leaf.scope == scope && m.known[leaf.slot] == unknown {
-			m.known[leaf.slot] = no3
+			e.found(m, leaf)
 		}
 	}
 	return nil
+}
+
+// found notes what became of looking for a string in a text.
+func (e *searcher) found(m *searched, leaf needleLeaf) {
+	score := leaf.needle.Score()
+	if leaf.scored {
+		e.score(m, leaf.slot, score)
+	}
+	m.known[leaf.slot] = known(score > 0)
 }

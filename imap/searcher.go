@@ -35,6 +35,8 @@ type searcher struct {
 	fields  []needleLeaf // strings that are looked for in header fields
 	texts   []needleLeaf // and in texts
 	maybe   []*searched
+	// relevant, if any, is where the score of a match is put for hit.
+	relevant *uint8
 
 	total, done int       // messages in scope, looked at
 	told        time.Time // when the client heard of the search last
@@ -45,7 +47,8 @@ type needleLeaf struct {
 	slot   int
 	scope  mail.Scope
 	text   string
-	needle *mail.Needle // of texts
+	needle textMatcher // of texts
+	scored bool
 }
 
 var searchers = sync.Pool{New: func() any { return new(searcher) }}
@@ -130,7 +133,13 @@ func (e *searcher) bind(c *criterion, box *storage.Mailbox) (err error) {
 			c.op = opOr // of nothing: no
 		}
 	case opText:
-		e.texts = append(e.texts, needleLeaf{c.slot, c.scope, c.needle, mail.NewNeedle(c.needle)})
+		leaf := needleLeaf{slot: c.slot, scope: c.scope, text: c.needle, scored: c.scored}
+		if c.look != nil {
+			leaf.needle = c.look()
+		} else {
+			leaf.needle = mail.NewNeedle(c.needle)
+		}
+		e.texts = append(e.texts, leaf)
 	case opTest:
 		if c.needle != "" {
 			e.fields = append(e.fields, needleLeaf{slot: c.slot, text: c.needle})
@@ -216,7 +225,13 @@ func (e *searcher) batch(uids []imap.UID, hit func(row *storage.Row) bool) error
 		return err
 	}
 	for i := range e.all {
-		if e.all[i].state == yes && !hit(e.all[i].row) {
+		if e.all[i].state != yes {
+			continue
+		}
+		if e.relevant != nil {
+			*e.relevant = e.all[i].relevancy()
+		}
+		if !hit(e.all[i].row) {
 			break
 		}
 	}

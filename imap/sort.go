@@ -48,6 +48,8 @@ type sortKey struct {
 	record bool // number needs the record
 	number func(row *storage.Row, rec mail.Record) int64
 	text   func(rec mail.Record) []byte // in normal form
+	// relevancy: the number is the score of the match, the best first.
+	relevancy bool
 }
 
 // A sortOption is what may stand before the sort criteria.
@@ -93,6 +95,9 @@ func parseSort(d *wire.Decoder, r *request) runner {
 	}
 	d.SP()
 	c.parseProgram(d, r)
+	if !c.scored && slices.ContainsFunc(c.criteria, func(k sortCriterion) bool { return k.relevancy }) {
+		d.FailErr(errNoFuzzy)
+	}
 	d.End()
 	return c
 }
@@ -119,7 +124,7 @@ func (c *searchCmd) parseProgram(d *wire.Decoder, r *request) {
 	p.decode, c.charset = charsetDecoder(d.Astring())
 	d.SP()
 	c.program = p.joined(d)
-	c.slots, c.modSeq = p.slots, p.modSeq
+	c.took(d, p)
 }
 
 func (c *sortCmd) run(s *session, r *request) (reply, error) {
@@ -153,7 +158,11 @@ func (c *sortCmd) run(s *session, r *request) (reply, error) {
 func (c *sortCmd) sorted(s *session, r *request) ([]imap.UID, *found, error) {
 	res := &found{returns: c.returns, uid: r.uid, view: s.sel.view, modSeq: c.modSeq}
 	t := newSortTable(c.criteria)
-	if err := c.each(s, t.record, t.add); err != nil {
+	err := c.each(s, t.record, func(row *storage.Row, rec mail.Record) {
+		t.score = c.score
+		t.add(row, rec)
+	})
+	if err != nil {
 		return nil, &found{}, err
 	}
 	if c.update != nil {
@@ -170,6 +179,16 @@ func (c *sortCmd) sorted(s *session, r *request) ([]imap.UID, *found, error) {
 	if res.modSeq {
 		res.highest = t.highest(keep)
 	}
+	if res.returns&returnRelevancy != 0 {
+		named := order
+		if c.partial != nil {
+			named = c.partial.of(order)
+		}
+		for _, uid := range named {
+			i, _ := slices.BinarySearch(t.uids, uid)
+			res.scores = append(res.scores, t.scores[i])
+		}
+	}
 	return order, res, nil
 }
 
@@ -177,7 +196,7 @@ func (c *sortCmd) sorted(s *session, r *request) ([]imap.UID, *found, error) {
 // names; if it is one of these, all.
 func (c *sortCmd) returned(order []imap.UID) (named []imap.UID) {
 	const some = returnMin | returnMax | returnPartial
-	if c.returns&some == 0 || c.returns&^(some|returnSave) != 0 || len(order) == 0 {
+	if c.returns&some == 0 || c.returns&^(some|returnSave|returnRelevancy) != 0 || len(order) == 0 {
 		return order
 	}
 	if c.returns&returnPartial != 0 {
@@ -211,10 +230,15 @@ func (c *searchCmd) each(s *session, record bool, f func(row *storage.Row, rec m
 	cursor := s.sel.view.Cursor(e.scope)
 	b := s.batch()
 	e.rows = b.rows
+	var score uint8
+	var scores []uint8
+	if c.scored {
+		e.relevant = &score
+	}
 	for uids := cursor.Next(b.uids[:0]); len(uids) > 0; uids = cursor.Next(b.uids[:0]) {
-		rows, blobs = rows[:0], blobs[:0]
+		rows, blobs, scores = rows[:0], blobs[:0], scores[:0]
 		err := e.batch(uids, func(row *storage.Row) bool {
-			rows, blobs = append(rows, *row), append(blobs, row.Blob)
+			rows, blobs, scores = append(rows, *row), append(blobs, row.Blob), append(scores, score)
 			return true
 		})
 		if err != nil {
@@ -222,11 +246,13 @@ func (c *searchCmd) each(s *session, record bool, f func(row *storage.Row, rec m
 		}
 		if !record {
 			for i := range rows {
+				c.score = scores[i]
 				f(&rows[i], nil)
 			}
 			continue
 		}
 		err = s.sel.account.Records(blobs, func(i int, rec mail.Record) bool {
+			c.score = scores[i]
 			f(&rows[i], rec)
 			return true
 		})
@@ -249,6 +275,8 @@ func sentDate(row *storage.Row, rec mail.Record) int64 {
 type sortTable struct {
 	uids    []imap.UID
 	modSeqs []storage.ModSeq // of uids
+	scores  []uint8          // of uids
+	score   uint8            // of what is added
 	columns []sortColumn
 	record  bool
 }
@@ -271,9 +299,11 @@ func newSortTable(criteria []sortCriterion) *sortTable {
 }
 
 func (t *sortTable) add(row *storage.Row, rec mail.Record) {
-	t.uids, t.modSeqs = append(t.uids, row.UID), append(t.modSeqs, row.ModSeq)
+	t.uids, t.modSeqs, t.scores = append(t.uids, row.UID), append(t.modSeqs, row.ModSeq), append(t.scores, t.score)
 	for i := range t.columns {
-		if c := &t.columns[i]; c.text != nil {
+		if c := &t.columns[i]; c.relevancy {
+			c.numbers = append(c.numbers, -int64(t.score))
+		} else if c.text != nil {
 			c.texts = append(c.texts, c.text(rec)...)
 			c.ends = append(c.ends, len(c.texts))
 		} else {

@@ -6,6 +6,8 @@ import "bytes"
 type Needle struct {
 	s    []byte
 	tail []byte // end of the text so far, shorter than s
+
+	found bool
 }
 
 // NewNeedle looks for s, which is in normal form.
@@ -16,8 +18,23 @@ func NewNeedle(s string) *Needle { return &Needle{s: []byte(s)} }
 // once.
 func (n *Needle) Feed(piece []byte) (found bool) {
 	if len(n.s) == 0 {
+		n.found = true
 		return true
 	}
+	found = n.feed(piece)
+	n.found = n.found || found
+	return found
+}
+
+// Score is 100 if the string was found, and else 0.
+func (n *Needle) Score() int {
+	if n.found {
+		return 100
+	}
+	return 0
+}
+
+func (n *Needle) feed(piece []byte) (found bool) {
 	keep := len(n.s) - 1
 	if len(n.tail) > 0 { // across the border
 		n.tail = append(n.tail, piece[:min(len(piece), keep)]...)
@@ -40,4 +57,4 @@ func (n *Needle) Feed(piece []byte) (found bool) {
 }
 
 // Reset forgets the text.
-func (n *Needle) Reset() { n.tail = n.tail[:0] }
+func (n *Needle) Reset() { n.tail, n.found = n.tail[:0], false }
