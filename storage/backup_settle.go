@@ -237,10 +237,7 @@ func (b *accountBackup) beginVolume(n uint16) (*pinned, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := v.hold(false); err != nil {
-		return nil, err
-	}
-	return v.db.beginPin(v.mu.RUnlock)
+	return v.beginPin()
 }
 
 // sealedVolume hands out a volume that nobody writes to, a slice at a time. If

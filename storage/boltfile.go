@@ -30,6 +30,9 @@ type boltFile struct {
 	faulty   atomic.Bool // reading it failed at least once
 	// growing, if set, is asked before each Update, with the file's size.
 	growing func(size int64) error
+	// remaps: the transaction that writes, or is about to, may map the file
+	// anew, which waits for all that read.
+	remaps atomic.Bool
 	// reading counts the reading transactions that are open, or about to be.
 	reading atomic.Int32
 
@@ -97,6 +100,7 @@ func (b *boltFile) run(write bool, fn func(tx *bolt.Tx) error) error {
 		if err := b.mayGrow(h); err != nil {
 			return err
 		}
+		defer b.remaps.Store(false)
 	}
 	var began *bolt.Tx
 	var result error
@@ -134,12 +138,14 @@ const noMap = "mmap allocate error"
 var errNoMap = fmt.Errorf("%w: no address space for a file that grows", ErrUnavailable)
 
 func (b *boltFile) mayGrow(h *boltHandle) error {
-	if b.growing == nil {
-		return nil
-	}
 	info, err := h.file.Stat()
 	if err != nil {
 		return err
+	}
+	mapped := max(int64(h.mapped), mapSize(info.Size()-allocStep)) // it may have been mapped anew since
+	b.remaps.Store(info.Size()+mapSlack > mapped)
+	if b.growing == nil {
+		return nil
 	}
 	return b.growing(info.Size())
 }

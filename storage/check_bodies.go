@@ -217,10 +217,7 @@ func (c *check) tryAudit(v *volume, hold bool) (found []Finding, again bool, err
 	var pin *pinned
 	var state []byte
 	begin := func(*files) error {
-		if err := v.hold(false); err != nil {
-			return err
-		}
-		p, err := v.db.beginPin(v.mu.RUnlock)
+		p, err := v.beginPin()
 		if err != nil {
 			return err
 		}

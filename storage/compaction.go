@@ -297,7 +297,7 @@ func (w *compactWork) volumeCompaction(v *volume) *compaction {
 			v.mu.RUnlock()
 			return nil, fmt.Errorf("%w: %s is not as the index knows it", ErrUnavailable, v.path)
 		}
-		return v.db.beginPin(v.mu.RUnlock)
+		return v.pinHeld()
 	}
 	var counter uint64
 	b := v.vs.b
@@ -354,10 +354,7 @@ func (w *compactWork) do(c *compaction, size, free int64) error {
 // space tells how large a volume is, how much of it is free, and whether it
 // may hold bytes of removed blobs. It needn't be open for writing for that.
 func (v *volume) space() (size, free int64, freed bool, err error) {
-	if err := v.hold(false); err != nil {
-		return 0, 0, false, err
-	}
-	p, err := v.db.beginPin(v.mu.RUnlock)
+	p, err := v.beginPin()
 	if err != nil {
 		return 0, 0, false, err
 	}

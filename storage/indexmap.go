@@ -9,9 +9,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// mapSlack is by how much mail.db may grow in one transaction. Its share of
-// the address space is enough for that; on 64-bit machines it is mapped with
-// mapLimit, and isn't mapped anew.
+// mapSlack is by how much mail.db, or a volume, may grow in one transaction.
+// Its share of the address space is enough for that; on 64-bit machines it is
+// mapped with mapLimit, and isn't mapped anew.
 const mapSlack = 4 << 20
 
 func (f *files) maps() *mapBudget { return f.a.st.opts.maps() }

@@ -30,8 +30,10 @@ type pinned struct {
 	tx    *bolt.Tx
 	file  pageFile
 	since time.Time
-	roomy bool   // the map is larger than the file by far
-	end   func() // gives back what belongs to tx
+	// waited reports whether a writer waits for tx, or is about to: one that
+	// has to map the file anew.
+	waited func() bool
+	end    func() // gives back what belongs to tx
 }
 
 func (p *pinned) close() {
@@ -45,12 +47,12 @@ func (p *pinned) close() {
 const (
 	// pinTime is how long a transaction of a pin stays before the next.
 	pinTime = 8 * time.Millisecond
-	// pinPatience is how long beginning one may take: longer, and a writer is
-	// taken to be waiting for the last to end.
+	// pinPatience is how long beginning one may take while a writer may be
+	// waiting for the last to end.
 	pinPatience = 20 * time.Millisecond
-	// pinRoomy is that for a map with pinRoom octets to spare.
-	pinRoomy = 5 * time.Second
-	pinRoom  = 64 << 20
+	// pinCalm is that while none should: the machine is slow. Somebody else
+	// may close the file.
+	pinCalm = 5 * time.Second
 )
 
 var errPinLost = errors.New("the state of the file was lost")
@@ -75,15 +77,17 @@ func (p *pin) roll(moved func(from, to *pinned) error) error {
 		next, err := p.begin()
 		began <- result{next, err}
 	}()
-	patience := time.NewTimer(p.patience())
-	defer patience.Stop()
-	select {
-	case r := <-began:
-		if r.err != nil {
-			return r.err
+	tick := time.NewTicker(pinPatience)
+	defer tick.Stop()
+	for start := time.Now(); !p.impatient(start); {
+		select {
+		case r := <-began:
+			if r.err != nil {
+				return r.err
+			}
+			return p.move(r.next, moved)
+		case <-tick.C:
 		}
-		return p.move(r.next, moved)
-	case <-patience.C:
 	}
 	p.lost++
 	ended := p.now.closing()
@@ -112,13 +116,13 @@ func (p *pin) move(next *pinned, moved func(from, to *pinned) error) error {
 	return err
 }
 
-// patience is how long the pin waits until it takes a writer to be waiting for
-// it. A large map is never made anew, and a busy machine may be slow.
-func (p *pin) patience() time.Duration {
-	if p.now.roomy {
-		return pinRoomy
+// impatient reports whether the pin has waited so long that it must let go.
+func (p *pin) impatient(since time.Time) bool {
+	patience := pinCalm
+	if p.now.waited() {
+		patience = min(pinPatience<<min(p.lost, 4), 8*pinPatience)
 	}
-	return min(pinPatience<<min(p.lost, 4), 8*pinPatience)
+	return time.Since(since) >= patience
 }
 
 // closing is close for who holds another transaction: bbolt wants a lock at
@@ -136,12 +140,14 @@ func (p *pinned) closing() (ended chan struct{}) {
 // alone waits until the former transaction has ended. If it doesn't, the
 // present one is begun anew.
 func (p *pin) alone(ended chan struct{}) (err error) {
-	patience := time.NewTimer(p.patience())
-	defer patience.Stop()
-	select {
-	case <-ended:
-		return nil
-	case <-patience.C:
+	tick := time.NewTicker(pinPatience)
+	defer tick.Stop()
+	for start := time.Now(); !p.impatient(start); {
+		select {
+		case <-ended:
+			return nil
+		case <-tick.C:
+		}
 	}
 	p.lost++
 	p.now.close()
@@ -180,8 +186,7 @@ func (b *boltFile) beginPin(end func()) (*pinned, error) {
 		ended()
 		return nil, mapError(err)
 	}
-	roomy := tx.Size()+pinRoom < int64(h.mapped)
-	return &pinned{tx: tx, file: pageFile{b.path, h.file}, since: time.Now(), roomy: roomy, end: ended}, nil
+	return &pinned{tx: tx, file: pageFile{b.path, h.file}, since: time.Now(), waited: b.remaps.Load, end: ended}, nil
 }
 
 // metaPages are the first two pages of the file as the transaction has them.

@@ -35,9 +35,11 @@ type volume struct {
 
 	// mu is held for reading while db is used, so that who closes it, or
 	// opens it for writing, waits for the readers.
-	mu    sync.RWMutex
-	db    *boltFile
-	write bool
+	mu sync.RWMutex
+	// wanted counts who wants mu for writing, to open the file otherwise.
+	wanted atomic.Int32
+	db     *boltFile
+	write  bool
 	volumeState
 
 	// Of the writer's goroutine.
@@ -76,6 +78,24 @@ func (v *volume) hold(write bool) error {
 			return err
 		}
 	}
+}
+
+// beginPin begins a transaction that a pin holds.
+func (v *volume) beginPin() (*pinned, error) {
+	if err := v.hold(false); err != nil {
+		return nil, err
+	}
+	return v.pinHeld()
+}
+
+// pinHeld is that for who holds the volume.
+func (v *volume) pinHeld() (*pinned, error) {
+	db := v.db
+	p, err := db.beginPin(v.mu.RUnlock)
+	if err == nil {
+		p.waited = func() bool { return db.remaps.Load() || v.wanted.Load() > 0 }
+	}
+	return p, err
 }
 
 // view runs fn with a read transaction on the volume.
@@ -155,6 +175,8 @@ func (v *volume) stamp(meta *bolt.Bucket, counter uint64) error {
 // open opens the volume, or does nothing if it is open as asked.
 func (v *volume) open(write bool) error {
 	v.vs.makeRoom(v)
+	v.wanted.Add(1)
+	defer v.wanted.Add(-1)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
