@@ -42,7 +42,9 @@ func (c *houseClient) administer() {
 			}
 			to = c.house.anyName(c.r, c.login)
 		}
-		c.rename(name, to)
+		if status, alive := c.run("RENAME " + name + " " + to); alive && strings.HasPrefix(status, "OK") {
+			c.renamed(name, to, true)
+		}
 	case 8:
 		if c.mode.notify != "" { // what is to be told without LIST is told first
 			if _, alive := c.run("NOOP"); !alive {
@@ -79,32 +81,8 @@ func (c *houseClient) delete(name string) {
 	}
 }
 
-// rename: where it succeeds, there is nothing left of what the client may still
-// believe to have that name.
-func (c *houseClient) rename(old, now string) {
-	c.stale = map[string]int{}
-	for name, n := range c.boxes {
-		if name == now || strings.HasPrefix(name, now+"/") {
-			c.stale[name] = n
-			delete(c.boxes, name)
-		}
-	}
-	status, alive := c.run("RENAME " + old + " " + now)
-	switch {
-	case !alive:
-	case strings.HasPrefix(status, "OK"):
-		c.renamed(old, now)
-	default:
-		for name, n := range c.stale {
-			if _, told := c.boxes[name]; !told {
-				c.boxes[name] = n
-			}
-		}
-	}
-}
-
 // renamed takes the messages' counts along.
-func (c *houseClient) renamed(old, now string) {
+func (c *houseClient) renamed(old, now string, own bool) {
 	if c.boxes == nil {
 		return
 	}
@@ -120,7 +98,7 @@ func (c *houseClient) renamed(old, now string) {
 		}
 	}
 	for name, n := range moved {
-		if _, told := c.boxes[name]; !told { // after its own RENAME: meanwhile
+		if !own || !c.fresh[name] { // told while its own RENAME ran
 			c.boxes[name] = n
 		}
 	}
@@ -157,9 +135,8 @@ func (c *houseClient) takeList(text string) {
 		c.fail("nobody asked for %s", text)
 	case missing:
 		delete(c.boxes, name)
-		delete(c.stale, name)
 	case old != "":
-		c.renamed(old, name)
+		c.renamed(old, name, false)
 	case !known || name != c.name:
 		c.boxes[name] = -1
 	}
@@ -171,6 +148,7 @@ func (c *houseClient) takeStatus(text string) {
 		n, err := strconv.Atoi(m[2])
 		must(c.house.t, err)
 		c.boxes[m[1]] = n
+		c.fresh[m[1]] = true
 	}
 }
 

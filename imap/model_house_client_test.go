@@ -49,8 +49,8 @@ type houseClient struct {
 	contexts   map[string]*houseContext // by tag
 	opening    func()                   // at the boundary of two mailboxes
 	listed     []string
-	stale      map[string]int // of boxes, while a RENAME runs
-	boxes      map[string]int // with NOTIFY: messages by name, -1 for not known
+	fresh      map[string]bool // of boxes: told by STATUS in the last command
+	boxes      map[string]int  // with NOTIFY: messages by name, -1 for not known
 }
 
 func newHouseClient(h *house, login string, mode houseMode, r *rand.Rand) *houseClient {
@@ -113,7 +113,7 @@ func (c *houseClient) leave() {
 // ended the connection.
 func (c *houseClient) run(command string) (status string, alive bool) {
 	c.house.t.Helper()
-	c.last = command
+	c.last, c.fresh = command, map[string]bool{}
 	c.note("C: " + command)
 	if *modelTrace != "" {
 		c.house.story = append(c.house.story, fmt.Sprintf("%d %s %+v in %s: %.200q", c.house.step, c.login, c.mode, c.name, command))

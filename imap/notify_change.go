@@ -238,7 +238,7 @@ func (n *nameNews) write(s *session) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(n.names, treeOrder)
+	n.order()
 	c := &listCmd{extended: true, withSubscribed: true}
 	for _, name := range n.names {
 		at, ok := slices.BinarySearchFunc(tree.names, name, func(l *listName, name string) int { return treeOrder(l.name, name) })
@@ -255,4 +255,37 @@ func (n *nameNews) write(s *session) error {
 		s.w.CRLF()
 	}
 	return nil
+}
+
+// maxOrdered is how many renames are told in an order that can be followed line
+// by line; nobody does more at once.
+const maxOrdered = 200
+
+// order puts the lines in the order in which a client can follow them: renames
+// before what is made under the old names, and before what is renamed to them.
+func (n *nameNews) order() {
+	slices.SortFunc(n.names, treeOrder)
+	var renamed, others []string
+	for _, name := range n.names {
+		if n.oldName[name] != "" {
+			renamed = append(renamed, name)
+		} else {
+			others = append(others, name)
+		}
+	}
+	if len(renamed) > maxOrdered {
+		return
+	}
+	n.names = n.names[:0]
+	for len(renamed) > 0 {
+		at := max(0, slices.IndexFunc(renamed, func(name string) bool { // in a ring, any
+			return !slices.ContainsFunc(renamed, func(other string) bool {
+				old := n.oldName[other]
+				return other != name && (name == old || strings.HasPrefix(name, old+separator))
+			})
+		}))
+		n.names = append(n.names, renamed[at])
+		renamed = slices.Delete(renamed, at, at+1)
+	}
+	n.names = append(n.names, others...)
 }
