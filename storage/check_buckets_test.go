@@ -146,7 +146,6 @@ var bucketDamages = map[string][]bucketDamage{
 			return tx.Bucket(bucketURLKeys).Put(k, []byte("abc"))
 		}, "it is damaged", "is taken out"},
 		{"short key", putKey(bucketURLKeys, "abc", "x"), "belongs to no mailbox", "is taken out"},
-		{"no mailbox", putKey(bucketURLKeys, "0123456789abcdef", "0123456789abcdef0123456789abcdef"), "the mailbox is not there", "is taken out"},
 	},
 	"private": {
 		{"short key", putKey(bucketPrivate, "abc", ""), "its key is damaged", "taken out"},

@@ -84,7 +84,7 @@ func (c *check) mendPrivateEntry(w *txn, l *privateLook, pass string, k, v []byt
 func (c *check) mendURLKeys() error {
 	var gone []MailboxID
 	err := c.inKeys(bucketURLKeys, func(w *txn, _ *bolt.Bucket, k, v []byte) ([]change, error) {
-		if urlKeyFault(w.f, w.tx, k, v) == "" {
+		if urlKeyFault(k, v) == "" {
 			return nil, nil
 		}
 		if len(k) == 16 {
