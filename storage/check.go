@@ -195,7 +195,7 @@ func (c *check) highest() (top highWater) {
 			top.Space = max(top.Space, Space(binary.BigEndian.Uint32(k)))
 		}
 	}
-	_ = c.tx.Bucket(bucketThreads).ForEach(func(_, v []byte) error {
+	_ = paced(c.tx.Bucket(bucketThreads), func(_, v []byte) error {
 		if len(v) == 8 {
 			top.Thread = max(top.Thread, ThreadID(binary.LittleEndian.Uint64(v)))
 		}

@@ -102,13 +102,13 @@ type annotationCount struct {
 // counts are what is counted, and what is there.
 func (l *annotationLook) counts() (counted, there annotationCount) {
 	if l.rows != nil {
-		_ = l.rows.ForEach(func(k, v []byte) error {
+		_ = paced(l.rows, func(k, v []byte) error {
 			there.octets += int64(len(k) + len(v))
 			return nil
 		})
 	}
 	if l.log != nil {
-		_ = l.log.ForEach(func(_, v []byte) error {
+		_ = paced(l.log, func(_, v []byte) error {
 			if len(v) > 0 {
 				there.gone++
 			}
@@ -137,7 +137,7 @@ func (c *check) annotations() error {
 			c.find("annotations are there without their log, or the log without them")
 		}
 		if l.rows != nil {
-			if err := l.rows.ForEach(func(k, v []byte) error {
+			if err := paced(l.rows, func(k, v []byte) error {
 				c.annotation(l, k, v)
 				return c.failed
 			}); err != nil {
@@ -145,7 +145,7 @@ func (c *check) annotations() error {
 			}
 		}
 		if l.log != nil {
-			if err := l.log.ForEach(func(k, v []byte) error {
+			if err := paced(l.log, func(k, v []byte) error {
 				if why := l.entry(k, v); why != "" {
 					c.find("the log of annotations: entry %q %s", k, why)
 				}

@@ -46,7 +46,7 @@ func (c *check) references() error {
 				return nil
 			}
 		}
-		return c.tx.Bucket(bucketEmails).ForEach(func(k, v []byte) error {
+		return paced(c.tx.Bucket(bucketEmails), func(k, v []byte) error {
 			ok := len(k) == 16 && len(v) == 8
 			if ok {
 				row, err := readBlobRow(c.tx, BlobID(binary.BigEndian.Uint64(v)))
@@ -77,15 +77,17 @@ func (c *check) countUses(first BlobID, used []uint32) {
 		}
 		return nil
 	}
-	_ = c.tx.Bucket(bucketRows).ForEach(count)
-	_ = c.tx.Bucket(bucketKept).ForEach(count)
+	_ = paced(c.tx.Bucket(bucketRows), count)
+	_ = paced(c.tx.Bucket(bucketKept), count)
 }
 
 // compareUses compares them with the blobs' own counts.
 func (c *check) compareUses(first BlobID, used []uint32) {
 	blobs, r := c.tx.Bucket(bucketBlobs), &c.refs
 	cur := blobs.Cursor()
+	turn := 0
 	for k, v := cur.Seek(keyBlob(first)); len(k) == 8; k, v = cur.Next() {
+		pace(&turn)
 		id := BlobID(binary.BigEndian.Uint64(k))
 		if id-first >= BlobID(len(used)) {
 			break
@@ -140,10 +142,12 @@ func (c *check) lookRecords() error {
 	return c.view(func() error {
 		blobs, recs := c.tx.Bucket(bucketBlobs).Cursor(), c.tx.Bucket(bucketRecords)
 		var buf []byte
+		turn := 0
 		for k, v := blobs.First(); len(k) == 8 && len(c.records) < refsMax; {
 			block := BlobID(binary.BigEndian.Uint64(k)) / recordsEach
 			have := c.recordBlock(recs, block, &buf)
 			for ; len(k) == 8 && BlobID(binary.BigEndian.Uint64(k))/recordsEach == block; k, v = blobs.Next() {
+				pace(&turn)
 				id := BlobID(binary.BigEndian.Uint64(k))
 				rec, ok := have[byte(id%recordsEach)]
 				delete(have, byte(id%recordsEach))
@@ -153,7 +157,7 @@ func (c *check) lookRecords() error {
 				c.badRecord(block*recordsEach+BlobID(slot), "of no blob")
 			}
 		}
-		return recs.ForEach(func(k, _ []byte) error {
+		return paced(recs, func(k, _ []byte) error {
 			if len(k) != 8 && len(k) != 9 {
 				c.find("record %x: its key is damaged", k)
 				return nil

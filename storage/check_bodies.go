@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -60,6 +61,7 @@ func (c *check) bodies() error {
 				bad[id] = err
 			}
 			c.flush()
+			runtime.Gosched()
 			if read += rows[i].size; read >= 8<<20 { // let the pages go
 				read = 0
 				if err := errors.Join(f.trim(0), ignoreUnavailable(f.trim(rows[i].volume))); err != nil {

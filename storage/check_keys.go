@@ -136,7 +136,7 @@ func eachFault(b *bolt.Bucket, fault func(k, v []byte) string, found func(k []by
 	if b == nil {
 		return nil
 	}
-	return b.ForEach(func(k, v []byte) error {
+	return paced(b, func(k, v []byte) error {
 		if why := fault(k, v); why != "" {
 			found(k, why)
 		}

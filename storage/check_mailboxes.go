@@ -192,7 +192,9 @@ func (c *check) mailbox(m *Mailbox) {
 	blocks := &blockCheck{c: c, m: m, index: ^uint32(0)}
 	cur := c.tx.Bucket(bucketRows).Cursor()
 	prefix := keyUID(m.Space, 0)[:4]
+	turn := 0
 	for k, v := cur.Seek(prefix); bytes.HasPrefix(k, prefix) && len(k) == 8; k, v = cur.Next() {
+		pace(&turn)
 		uid := imap.UID(binary.BigEndian.Uint32(k[4:]))
 		if uid >= hidden {
 			break // rows of a copy under way, which nobody sees
@@ -258,7 +260,9 @@ func (c *check) log(m *Mailbox, messages uint32) {
 	rows := c.tx.Bucket(bucketRows)
 	prefix := keyUID(m.Space, 0)[:4]
 	gone := uint64(0)
+	turn := 0
 	for k, v := cur.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = cur.Next() {
+		pace(&turn)
 		e, ok := decodeLog(k, v)
 		switch {
 		case !ok:
@@ -313,7 +317,7 @@ func decodeLog(k, v []byte) (e logEntry, ok bool) {
 func (c *check) threads() error {
 	return c.view(func() error {
 		top := getUint64(c.tx.Bucket(bucketMeta), "thread")
-		return c.tx.Bucket(bucketThreads).ForEach(func(k, v []byte) error {
+		return paced(c.tx.Bucket(bucketThreads), func(k, v []byte) error {
 			if !threadSound(k, v, top) {
 				c.find("thread of Message-ID %x: damaged", k)
 			}
@@ -330,7 +334,7 @@ func threadSound(k, v []byte, top uint64) bool {
 func (c *check) kept() error {
 	return c.view(func() error {
 		live := c.tx.Bucket(bucketRows)
-		return c.tx.Bucket(bucketKept).ForEach(func(k, v []byte) error {
+		return paced(c.tx.Bucket(bucketKept), func(k, v []byte) error {
 			e, err := decodeKept(k, v)
 			switch {
 			case err != nil:
@@ -381,11 +385,11 @@ func bodyOctets(tx *bolt.Tx) (octets int64) {
 		octets += int64(len(v))
 		return nil
 	}
-	_ = tx.Bucket(bucketHeads).ForEach(sum)
+	_ = paced(tx.Bucket(bucketHeads), sum)
 	all := tx.Bucket(bucketChunks)
-	_ = all.ForEach(func(k, _ []byte) error {
+	_ = paced(all, func(k, _ []byte) error {
 		if b := all.Bucket(k); b != nil {
-			return b.ForEach(sum)
+			return paced(b, sum)
 		}
 		return nil
 	})

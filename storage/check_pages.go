@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"runtime"
 )
 
 // A pageAudit is bbolt's tx.Check for a file that others write to meanwhile:
@@ -23,6 +22,7 @@ type pageAudit struct {
 	stop  func() error
 	err   error
 	buf   [][]byte // of each depth
+	turn  int
 }
 
 // A pageSet is a set of page numbers.
@@ -138,9 +138,7 @@ func (w *pageAudit) tree(id uint64, depth int, lo, hi []byte) {
 		return
 	}
 	w.elements(p, size, depth, lo, hi)
-	if depth == 1 {
-		runtime.Gosched()
-	}
+	pace(&w.turn)
 }
 
 // read reads as much of a page as its elements and keys take; size is all of it.

@@ -124,7 +124,7 @@ func (c *check) private() error {
 			return nil
 		}
 		l := &privateLook{c.f, b, c.nexts(c.f, c.tx)}
-		return b.ForEach(func(k, v []byte) error {
+		return paced(b, func(k, v []byte) error {
 			if why := l.entry(k, v); why != "" {
 				c.find("private flags: entry %x: %s", k, why)
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"runtime"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -71,6 +72,7 @@ func (c *check) straysIn(f *files, n uint16, bucket []byte, ahead bool) error {
 		if err := errorOr(c.ctx.Err(), c.failed); err != nil {
 			return err
 		}
+		runtime.Gosched()
 		var found []chunkOwner
 		err := f.viewVolume(n, func(tx *bolt.Tx) error {
 			from, found = chunkOwners(tx, bucket, from)
@@ -206,7 +208,7 @@ func (c *check) search() error {
 		}
 		return db.View(func(tx *bolt.Tx) error {
 			all := tx.Bucket(bucketSignatures)
-			return all.ForEach(func(k, v []byte) error {
+			return paced(all, func(k, v []byte) error {
 				block := all.Bucket(k)
 				if v != nil || len(k) != 8 || block == nil || len(block.Get(keyCovered)) != sliceBytes {
 					c.find("search.db: block %x is damaged", k)

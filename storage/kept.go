@@ -325,7 +325,7 @@ func (f *files) countKept() error {
 
 // recountKept counts what the count in meta should be.
 func (f *files) recountKept(tx *bolt.Tx) (c KeptCount, err error) {
-	err = tx.Bucket(bucketKept).ForEach(func(k, v []byte) error {
+	err = paced(tx.Bucket(bucketKept), func(k, v []byte) error {
 		if e, err := decodeKept(k, v); err == nil && e.why == keptExpunged {
 			c = c.plus(KeptCount{1, e.row.Size})
 		}
