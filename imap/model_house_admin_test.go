@@ -94,6 +94,7 @@ func (c *houseClient) renamed(old, now string, own bool) {
 	for name, n := range c.boxes {
 		if rest, below := strings.CutPrefix(name, old); below && (rest == "" || rest[0] == '/') {
 			delete(c.boxes, name)
+			delete(c.fresh, name)
 			moved[now+rest] = n
 		}
 	}
