@@ -142,7 +142,7 @@ func (s *session) maxAppends() int {
 
 // appendsCode is the response code for more.
 func (s *session) appendsCode() imap.ResponseCode {
-	if s.most() > 0 {
+	if most := s.most(); most > 0 && most <= maxAppends {
 		return imap.ResponseCode(codeMessageLimit + " " + strconv.Itoa(s.maxAppends()))
 	}
 	return imap.ResponseCodeLimit

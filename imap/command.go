@@ -27,7 +27,7 @@ const (
 	// usesSeq: expunges are withheld while the form without UID is answered
 	// (RFC 9051 §7.5.1: FETCH, STORE, SEARCH; RFC 5256: SORT, THREAD).
 	usesSeq
-	// takesSet: the form without UID takes a set of sequence numbers.
+	// takesSet: the form without UID takes or gives sequence numbers.
 	takesSet
 	// removes: its answer tells the expunges that it made.
 	removes

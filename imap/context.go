@@ -35,6 +35,9 @@ const (
 	// maxContextOrder is how many messages the sorted ones may have together,
 	// of which each takes four octets.
 	maxContextOrder = 200_000
+	// maxContextRanges are the ranges of all results together, of eight octets;
+	// one result there is in any case (RFC 5267 §4.3.1).
+	maxContextRanges = 100_000
 )
 
 // contexts are the results that are kept up to date, of one selection.
@@ -66,8 +69,11 @@ type sorting struct {
 // contexts are those of the selected mailbox, or nil.
 func (s *session) contexts() *contexts {
 	n, _ := s.notes[contextNote].(*contexts)
-	if n == nil || n.sel != s.sel {
+	if n == nil {
 		return nil
+	}
+	if n.sel != s.sel { // what is left of that one holds its view
+		*n = contexts{sel: s.sel}
 	}
 	return n
 }
@@ -141,8 +147,12 @@ func (u *updateWanted) begin(s *session, r *request, res *found, sorted *sorting
 			order += len(x.sorted.order)
 		}
 	}
+	ranges := len(res.matches)
+	for _, x := range n.all {
+		ranges += len(x.matches)
+	}
 	fleeting := sorted != nil && slices.ContainsFunc(sorted.criteria, func(k sortCriterion) bool { return k.relevancy })
-	if fleeting || len(n.all) >= maxContexts || sorted != nil && order+len(sorted.order) > maxContextOrder {
+	if fleeting || len(n.all) >= maxContexts || len(n.all) > 0 && ranges > maxContextRanges || sorted != nil && order+len(sorted.order) > maxContextOrder {
 		s.status("", imap.StatusResponseTypeNo, `NOUPDATE "`+r.tag+`"`, "that can't be kept up to date, or too much is already")
 		return
 	}

@@ -53,7 +53,10 @@ func (c *copyCmd) run(s *session, r *request) (reply, error) {
 		return reply{}, no(imap.ResponseCode(limit), "too many messages to copy: try a smaller set")
 	}
 	rep, err := c.copy(s, r, ranges)
-	return s.withLimit(limit, rep, err)
+	if err != nil { // none was moved
+		return reply{}, err
+	}
+	return s.withLimit(limit, rep, nil)
 }
 
 func (c *copyCmd) copy(s *session, r *request, ranges view.Ranges) (reply, error) {

@@ -55,8 +55,10 @@ func (c *expungeCmd) run(s *session, r *request) (reply, error) {
 	if len(uids) == 0 {
 		return reply{}, nil
 	}
-	_, err = s.sel.account.Expunge(s.sel.box.ID, uids)
-	return s.withLimit(limit, reply{}, err)
+	if _, err = s.sel.account.Expunge(s.sel.box.ID, uids); err != nil {
+		return reply{}, err
+	}
+	return s.withLimit(limit, reply{}, nil)
 }
 
 // deleted are those of the messages that have the flag.

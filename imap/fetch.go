@@ -2,7 +2,6 @@ package imap
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -148,9 +147,6 @@ func (c *fetchCmd) run(s *session, r *request) (reply, error) {
 		}
 	}
 	ranges, limit := s.limited(ranges)
-	if limit != "" && len(c.narrow) > 0 { // RFC 9738 §3.1, with PARTIAL
-		return reply{}, no(imap.ResponseCode(codeMessageLimit+" "+strconv.Itoa(s.most())), "too many messages for one command")
-	}
 	rep, err := c.fetch(s, r, ranges)
 	return s.withLimit(limit, rep, err)
 }

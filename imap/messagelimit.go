@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
@@ -22,8 +23,8 @@ var extMessageLimit = extension{
 		text: func(s *session) string { return "MESSAGELIMIT=" + strconv.Itoa(s.srv.o.MessageLimit) },
 	}},
 	searchKeys: []searchKey{
-		{"UIDAFTER", uidKey(func(uid imap.UID) view.Ranges { return view.Ranges{{Lo: uid + 1, Hi: maxUID}} })},
-		{"UIDBEFORE", uidKey(func(uid imap.UID) view.Ranges { return view.Ranges{{Lo: 1, Hi: uid - 1}} })},
+		{"UIDAFTER", uidKey(maxUID, func(uid imap.UID) view.Range { return view.Range{Lo: uid + 1, Hi: maxUID} })},
+		{"UIDBEFORE", uidKey(1, func(uid imap.UID) view.Range { return view.Range{Lo: 1, Hi: uid - 1} })},
 	},
 	most: func(s *session) int { return s.srv.o.MessageLimit },
 }
@@ -31,16 +32,15 @@ var extMessageLimit = extension{
 // maxUID is the largest that there can be.
 const maxUID imap.UID = 1<<32 - 1
 
-// uidKey reads a uniqueid. A range without UIDs matches nothing.
-func uidKey(ranges func(uid imap.UID) view.Ranges) parseKey {
+// uidKey reads a uniqueid. The last one in its direction matches nothing.
+func uidKey(last imap.UID, matches func(uid imap.UID) view.Range) parseKey {
 	return func(d *wire.Decoder, _ *searchParser) criterion {
 		d.SP()
 		uid := imap.UID(d.NzNumber())
-		rs := ranges(uid)
-		if rs[0].Hi < rs[0].Lo || uid == maxUID && rs[0].Lo < uid {
+		if d.Err() != nil || uid == last {
 			return criterion{op: opOr} // of nothing: no
 		}
-		return inSet(rs.Append(nil))
+		return inSet(view.Ranges{matches(uid)}.Append(nil))
 	}
 }
 
@@ -74,14 +74,19 @@ func (s *session) limited(ranges view.Ranges) (view.Ranges, string) {
 }
 
 // withLimit is the reply of a command that dealt with a part: its own code stays
-// the tagged one (RFC 9738 §3.1).
+// the tagged one, and EXPUNGEISSUED is that of an OK (RFC 9738 §3.1).
 func (s *session) withLimit(code string, rep reply, err error) (reply, error) {
-	switch {
-	case code == "":
-	case err == nil && rep.code == "":
-		rep.code, rep.text = code, "only the last messages: there are more than one command deals with"
-	default:
-		s.status("", imap.StatusResponseTypeNo, code, "only the last messages: there are more than one command deals with")
+	const text = "only the last messages: there are more than one command deals with"
+	if code == "" {
+		return rep, err
+	}
+	if err == nil && rep.code == "" {
+		return reply{code: code, text: text}, nil
+	}
+	s.status("", imap.StatusResponseTypeNo, code, text)
+	var e *replyError
+	if errors.As(err, &e) && e.code == codeExpungeIssued {
+		return reply{code: codeExpungeIssued, text: e.text}, nil
 	}
 	return rep, err
 }

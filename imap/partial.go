@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -88,7 +89,11 @@ func parsePartialFetch(d *wire.Decoder, r *request, c *fetchCmd) {
 			n := int64(s.sel.view.Count(ranges))
 			lo, hi = n-hi+1, n-lo+1
 		}
-		return s.sel.view.Slice(ranges, lo, hi), nil
+		piece := s.sel.view.Slice(ranges, lo, hi)
+		if _, limit := s.limited(piece); limit != "" { // nothing is done then (RFC 9738 §3.1)
+			return nil, no(imap.ResponseCode(codeMessageLimit+" "+strconv.Itoa(s.most())), "too many messages for one command")
+		}
+		return piece, nil
 	})
 }
 

@@ -40,7 +40,7 @@ var extSortDisplay = extension{
 }
 
 // cmdSort is SORT and UID SORT, RFC 5256 §3.
-var cmdSort = command{name: "SORT", state: selected, flags: hasUID | usesSeq, parse: parseSort}
+var cmdSort = command{name: "SORT", state: selected, flags: hasUID | usesSeq | takesSet, parse: parseSort}
 
 // A sortKey is one line of the table of sort keys. It has a number or a text.
 type sortKey struct {

@@ -24,7 +24,7 @@ var extThread = extension{
 }
 
 // cmdThread is THREAD and UID THREAD, RFC 5256 §3.
-var cmdThread = command{name: "THREAD", state: selected, flags: hasUID | usesSeq, parse: parseThread}
+var cmdThread = command{name: "THREAD", state: selected, flags: hasUID | usesSeq | takesSet, parse: parseThread}
 
 // A threading is one line of the table of algorithms.
 type threading struct {
