@@ -30,12 +30,24 @@ func seedLines(f *testing.F) (lines []string) {
 	}
 	files, err := filepath.Glob("testdata/script/*.txt")
 	must(f, err)
+	seen := map[string]bool{}
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		must(f, err)
 		for line := range strings.Lines(string(text)) {
-			if _, command, ok := strings.Cut(line, ": "); ok && strings.HasPrefix(line, "C") {
-				lines = append(lines, strings.TrimRight(command, "\r\n"))
+			_, command, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ": ")
+			if !ok || !strings.HasPrefix(line, "C") {
+				continue
+			}
+			// Each once, whatever its tag: a transcript that doubles a mailbox ten
+			// times over is not to do that here.
+			_, key, tagged := strings.Cut(command, " ")
+			if !tagged {
+				key = command
+			}
+			if !seen[key] {
+				seen[key] = true
+				lines = append(lines, command)
 			}
 		}
 	}
