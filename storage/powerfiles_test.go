@@ -27,7 +27,7 @@ const powerVariable = "TEST_NESTBOX_POWER"
 
 // A powerTask is what TestPowerWork is asked to do.
 type powerTask struct {
-	Work               string // "mail", "init", "migrate", "backup", "repair" or "rebuild"
+	Work               string // "mail", "init", "migrate", "backup", "transfer", "repair" or "rebuild"
 	Dir, Marks, Report string // data folder, file of marks, file of the powerReport
 	Other              string // data folder on a disk that nothing happens to
 	Seed               uint64
@@ -369,6 +369,8 @@ func (p powerTask) work() error {
 		return errors.Join(p.init(marks), marks.Close())
 	case "backup":
 		return errors.Join(p.backUp(marks), marks.Close())
+	case "transfer":
+		return errors.Join(p.transfer(marks), marks.Close())
 	case "migrate":
 		return errors.Join(p.migrate(), marks.Close())
 	case "repair", "rebuild":
