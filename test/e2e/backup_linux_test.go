@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"errors"
 	"math/rand"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"nestbox/storage"
+	"nestbox/test/rig"
 )
 
 // A disk that has no room for the next backup keeps the former one, and says
@@ -54,4 +57,31 @@ func TestBackupDiskFull(t *testing.T) {
 		t.Errorf("the former backup: %v, %+v", err, r)
 	}
 	t.Logf("first %+v", first)
+
+	// Nor does what else is written to it: it says so, and goes when there is room.
+	elsewhere := filepath.Join(t.TempDir(), "backup")
+	takeBackup(t, n, elsewhere)
+	full := filepath.Join(target, "full")
+	restored := &rig.Nestbox{Binary: n.Binary, Data: full}
+	for _, args := range [][]string{{"restore", elsewhere}, {"export", "--account", "anna", full + ".maildir"}, {"backup", full + ".nbx", "--portable"}} {
+		from := n
+		if args[0] == "restore" {
+			from = restored
+		}
+		_, err := from.Run(t.Context(), "", args...)
+		var failed *rig.CommandError
+		if !errors.As(err, &failed) || failed.Code != 74 && failed.Code != 1 || !strings.Contains(err.Error(), "disk full") && !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("%s onto a full disk: %v", args[0], err)
+		}
+	}
+	for _, old := range []string{dir, full + ".maildir"} {
+		if err := os.RemoveAll(old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount("tmpfs", target, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	command(t, restored, "", "restore", elsewhere)
+	command(t, restored, "", "check")
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,20 +18,46 @@ import (
 // on, in the same sessions, when the disk is back.
 func TestPulledStick(t *testing.T) {
 	t.Parallel()
+	t.Run("folder", func(t *testing.T) {
+		stick := t.TempDir()
+		pulledStick(t, func(dir string) error { return syscall.Mount(stick, dir, "", syscall.MS_BIND, "") })
+	})
+	t.Run("device", func(t *testing.T) {
+		need(t, "mkfs.ext4")
+		need(t, "losetup")
+		image := filepath.Join(t.TempDir(), "stick.img")
+		run := func(args ...string) string {
+			t.Helper()
+			out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+			if err != nil {
+				t.Skipf("no loop device here: %v: %s", err, out)
+			}
+			return strings.TrimSpace(string(out))
+		}
+		run("truncate", "-s", "48M", image)
+		run("mkfs.ext4", "-q", "-F", image)
+		device := run("losetup", "--find", "--show", image)
+		t.Cleanup(func() { _ = exec.Command("losetup", "--detach", device).Run() })
+		pulledStick(t, func(dir string) error { return syscall.Mount(device, dir, "ext4", 0, "") })
+	})
+}
+
+func pulledStick(t *testing.T, mountAt func(dir string) error) {
 	n, l := install(t), login{user: "ann", password: "secret"}
 	top := t.TempDir()
-	stick, dir := filepath.Join(top, "stick"), filepath.Join(top, "mnt")
-	for _, d := range []string{stick, dir} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	dir := filepath.Join(top, "mnt")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	mount := func() error { return syscall.Mount(stick, dir, "", syscall.MS_BIND, "") }
+	mount := func() error { return mountAt(dir) }
 	if err := mount(); err != nil {
 		t.Skipf("nothing can be mounted here: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	n.Data = dir
+	n.Data = filepath.Join(dir, "nestbox")
+	if err := os.Mkdir(n.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	command(t, n, "", "init")
 	if err := n.AddAccount(t.Context(), l.user, l.password); err != nil {
 		t.Fatal(err)
