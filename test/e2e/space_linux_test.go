@@ -345,33 +345,24 @@ func (a *littleAccount) change(c *patientConn, random *rand.Rand) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	gone, seq := "", 1+random.Intn(n)
-	if err := c.Do(fmt.Sprintf(`STORE %d FLAGS (\Flagged \Seen)`, seq), func([]byte) {}); err != nil {
-		return notPurged(err)
-	}
-	if err := a.messages(c, fmt.Sprintf("FETCH %d (BODY.PEEK[])", seq), func(s string) { gone = s }); err != nil || gone == "" {
+	// By its UID: sequence numbers may move with each answer while others purge.
+	gone, uid := "", 0
+	err = c.Do(fmt.Sprintf("UID SEARCH %d", 1+random.Intn(n)), func(line []byte) { _, _ = fmt.Sscanf(string(line), "* SEARCH %d", &uid) })
+	if err != nil || uid == 0 {
 		return err
 	}
-	if err := c.Do(fmt.Sprintf(`STORE %d +FLAGS.SILENT (\Deleted)`, seq), func([]byte) {}); err != nil {
-		return notPurged(err)
-	}
-	expunged := false
-	if err := c.Do("EXPUNGE", func(line []byte) { expunged = expunged || string(line) == fmt.Sprintf("* %d EXPUNGE", seq) }); err != nil {
+	if err := a.messages(c, fmt.Sprintf("UID FETCH %d (BODY.PEEK[])", uid), func(s string) { gone = s }); err != nil || gone == "" {
 		return err
 	}
-	if a.mu.Lock(); expunged {
-		delete(a.here, gone)
+	for _, command := range []string{`UID STORE %d FLAGS (\Flagged \Seen)`, `UID STORE %d +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE %d"} {
+		if err := c.Do(fmt.Sprintf(command, uid), func([]byte) {}); err != nil {
+			return err
+		}
 	}
+	a.mu.Lock()
+	delete(a.here, gone)
 	a.mu.Unlock()
 	return nil
-}
-
-// notPurged is err unless it says that the message was purged meanwhile.
-func notPurged(err error) error {
-	if strings.Contains(err.Error(), "EXPUNGEISSUED") {
-		return nil
-	}
-	return err
 }
 
 // verify reads all mail: what is to be there is, and nothing else.
