@@ -76,7 +76,14 @@ func (c *houseClient) message() {
 }
 
 func (c *houseClient) other() {
-	switch name := c.someBox(); c.r.IntN(9) {
+	switch name := c.someBox(); c.r.IntN(11) {
+	case 9: // two messages at once, or none
+		c.made(name, fmt.Sprintf("APPEND %s (\\Flagged) {%d+}\r\n%s (%s) {%d+}\r\n%s", name, len(smallMessage), smallMessage,
+			modelFlags[c.r.IntN(len(modelFlags))], len(smallMessage), smallMessage))
+	case 10:
+		if known := slices.Sorted(maps.Keys(c.cache.flags)); len(known) > 0 {
+			c.made(name, fmt.Sprintf("UID REPLACE %d %s (\\Draft) {%d+}\r\n%s", known[c.r.IntN(len(known))], name, len(smallMessage), smallMessage))
+		}
 	case 0, 1, 2:
 		c.made(name, fmt.Sprintf("APPEND %s (%s) {%d+}\r\n%s", name, modelFlags[c.r.IntN(len(modelFlags))], len(smallMessage), smallMessage))
 	case 3:

@@ -287,7 +287,8 @@ func (h *house) allowed(login string, was, is *houseBox, c *houseClient) {
 			}
 		}
 	}
-	if was.Name != is.Name {
+	// What is below a mailbox goes with it (RFC 4314 §4 asks for "x" to that one).
+	if source, _, _ := strings.Cut(strings.TrimPrefix(c.last, "RENAME "), " "); was.Name != is.Name && source == h.nameFor(login, was) {
 		need(storage.RightDelete, "renamed it")
 	}
 	if !slices.Equal(was.ACL, is.ACL) {
