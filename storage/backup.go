@@ -144,6 +144,10 @@ func (c *fileCopy) unpin() {
 // emit hands out a part. While the receiver is busy, the pins roll on.
 func (b *accountBackup) emit(part *BackupPart) error {
 	part.Folder = b.folder
+	// Many small parts may each find the receiver ready before the first tick.
+	if err := b.roll(); err != nil {
+		return err
+	}
 	timer := time.NewTicker(pinTime)
 	defer timer.Stop()
 	for {
