@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 )
@@ -392,13 +391,4 @@ func (b *accountBackup) take(f *files) (err error) {
 	}
 	b.frozen = z
 	return nil
-}
-
-func volumeFile(n uint16) string { return fmt.Sprintf("body-%04d.db", n) }
-
-// isMissing says that a volume's file is not there, which is Check's to say of
-// the copy as of the account.
-func isMissing(path string) bool {
-	_, err := os.Stat(path)
-	return errors.Is(err, os.ErrNotExist)
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 )
@@ -287,4 +288,13 @@ func (b *accountBackup) sealedVolume(n uint16) error {
 			return b.emit(&BackupPart{Kind: BackupDone, Name: name, Size: size, State: state})
 		}
 	}
+}
+
+func volumeFile(n uint16) string { return fmt.Sprintf("body-%04d.db", n) }
+
+// isMissing says that a volume's file is not there, which is Check's to say of
+// the copy as of the account.
+func isMissing(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, os.ErrNotExist)
 }
