@@ -64,6 +64,10 @@ func plainCopy(t *testing.T, from, to string) {
 // TestBackupHoldsNobodyUp: backups of a large account while a session works.
 // The figures are those of -backup-mb 1000 on a machine that does nothing else.
 func TestBackupHoldsNobodyUp(t *testing.T) {
+	mb := *backupMB
+	if testing.Short() {
+		mb = min(mb, 8)
+	}
 	dir := t.TempDir()
 	must(t, Init(dir))
 	var log lockedBuffer
@@ -78,7 +82,7 @@ func TestBackupHoldsNobodyUp(t *testing.T) {
 	must(t, err)
 	a := accountOf(t, st, info.ID)
 	box := inbox(t, a)
-	for i, octets := 0, 0; octets < *backupMB<<20; {
+	for i, octets := 0, 0; octets < mb<<20; {
 		var msgs []NewMessage
 		for range 20 {
 			text := bigMessage(i, []int{2000, 5000, 60_000, 200_000}[i%4])
