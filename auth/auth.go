@@ -149,9 +149,9 @@ func (a *Authenticator) Password(ctx context.Context, login, password string, pe
 	return who, nil
 }
 
-// claim collects what is known of a login before its password is looked at;
-// it is not nil with an error.
-func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, error) {
+// lookup collects what the store knows of a login; the claim is not nil with
+// an error.
+func (a *Authenticator) lookup(login string, peer netip.Addr) (*claim, error) {
 	c := &claim{login: login, prefix: peerPrefix(peer)}
 	info, err := a.st.FindAccount(login)
 	if err != nil && !errors.Is(err, storage.ErrNoAccount) {
@@ -163,7 +163,6 @@ func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, 
 			return c, err
 		}
 	}
-	prepared, err := prepare(password)
 	switch {
 	case !c.known:
 		c.reason = "unknown"
@@ -171,6 +170,19 @@ func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, 
 		c.reason = "disabled"
 	case len(c.credential) == 0:
 		c.reason = "no_password"
+	}
+	return c, nil
+}
+
+// claim is a lookup with a password that has not been looked at yet.
+func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, error) {
+	c, err := a.lookup(login, peer)
+	if err != nil {
+		return c, err
+	}
+	prepared, err := prepare(password)
+	switch {
+	case c.reason != "":
 	case err != nil:
 		c.reason = "unusable_password"
 	default:

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"encoding/base64"
-	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -39,12 +38,17 @@ func (s *session) password(login, password string) (reply, error) {
 	}
 	id, err := s.srv.o.Auth.Password(s.srv.stopping, login, password, s.c.peer)
 	if err != nil {
-		if bye := s.countBad(); bye != nil {
-			return reply{}, bye
-		}
-		return reply{}, err
+		return reply{}, s.loginFailed(err)
 	}
 	return s.open(id)
+}
+
+// loginFailed counts a login that failed; after too many it is a BYE.
+func (s *session) loginFailed(err error) error {
+	if bye := s.countBad(); bye != nil {
+		return bye
+	}
+	return err
 }
 
 // open makes the session that of an account.
@@ -103,7 +107,9 @@ type mechanism struct {
 }
 
 var mechanisms = []mechanism{
-	{"PLAIN", authPlain}, // RFC 4616
+	{"PLAIN", authPlain},         // RFC 4616
+	{"LOGIN", authLogin},         // draft-murchison-sasl-login-00
+	{"SCRAM-SHA-256", authScram}, // RFC 7677
 }
 
 type authenticateCmd struct {
@@ -147,18 +153,16 @@ func (c *authenticateCmd) run(s *session, _ *request) (reply, error) {
 }
 
 func authPlain(s *session, initial []byte, has bool) (reply, error) {
-	if !has {
-		var err error
-		if initial, err = s.challenge(nil); err != nil {
-			return reply{}, err
-		}
+	initial, err := s.initialResponse(initial, has)
+	if err != nil {
+		return reply{}, err
 	}
 	authzid, login, password, err := auth.ParsePlain(initial)
 	if err != nil {
 		return reply{}, bad("%s", err)
 	}
-	if authzid != "" && !strings.EqualFold(authzid, login) {
-		return reply{}, no(imap.ResponseCodeAuthorizationFailed, "nobody may act for another here")
+	if err := refuseAuthzid(authzid, login); err != nil {
+		return reply{}, err
 	}
 	return s.password(login, password)
 }
