@@ -187,6 +187,8 @@ func (f *rawFile) meta(n uint64, order binary.ByteOrder) (m rawMeta, err error) 
 	switch {
 	case order.Uint16(b[8:])&0x04 == 0, order.Uint32(b[pageHeader:]) != boltMagic, order.Uint32(b[pageHeader+4:]) != 2:
 		return m, errPage("it is no meta page")
+	case order.Uint64(b) != n: // the other one's bytes: the newer state would go without a word
+		return m, errPage("it is another page")
 	case order.Uint64(b[metaEnd-8:]) != fnvSum(b[pageHeader:metaEnd-8]):
 		return m, errPage("its checksum is wrong")
 	case order.Uint32(b[pageHeader+8:]) != pageBytes:
