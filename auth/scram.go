@@ -30,7 +30,7 @@ const (
 	// minIterations is what a router can bear, maxIterations what a NAS gets;
 	// in between, hashTime decides (PLATFORM.md §4).
 	minIterations = 15_000
-	maxIterations = 100_000
+	maxIterations = 65_536
 	hashTime      = 100 * time.Millisecond
 	// mostIterations bounds what a stored verifier can make us compute.
 	mostIterations = 10_000_000

@@ -48,7 +48,8 @@ func authLogin(s *session, initial []byte, has bool) (reply, error) {
 }
 
 // authScram is SCRAM-SHA-256, RFC 7677. It is not announced yet: mbsync 1.4
-// with Cyrus SASL prefers it and then hangs (TestRolledBackForMbsync).
+// with Cyrus SASL prefers it and hangs at an account with more than 65,536
+// iterations, as passwords set by an earlier nestbox have.
 func authScram(s *session, initial []byte, has bool) (reply, error) {
 	initial, err := s.initialResponse(initial, has)
 	if err != nil {
