@@ -28,7 +28,8 @@ const scheme = "SCRAM-SHA-256"
 const (
 	saltSize = 16
 	// minIterations is what a router can bear, maxIterations what a NAS gets;
-	// in between, hashTime decides (PLATFORM.md §4).
+	// in between, hashTime decides (PLATFORM.md §4). Cyrus SASL refuses SCRAM with
+	// more than 65,536, and mbsync then hangs instead of taking PLAIN.
 	minIterations = 15_000
 	maxIterations = 65_536
 	hashTime      = 100 * time.Millisecond
