@@ -13,13 +13,12 @@ import (
 
 const (
 	// compactPart of a file is to be free, and compactLeast octets, before it
-	// is compacted in the background: with a fifth, what is free and what is
-	// around the messages stay below 1.3 times their octets.
-	compactPart  = 0.20
+	// is compacted in the background: what is free and what is around the
+	// messages, search.db included, stay below 1.3 times their octets. That
+	// holds for the volume that takes new mail too: it uses its free pages, but
+	// in a mailbox of some hundred MB it is the only one, and they scatter.
+	compactPart  = 0.15
 	compactLeast = 4 << 20
-	// compactLastPart is that of the volume that takes new mail, which uses its
-	// free pages.
-	compactLastPart = 0.5
 	// compactPeriod is how often is looked.
 	compactPeriod = 10 * time.Minute
 	// compactPatience is how long one waits for address space for its copy.
@@ -133,16 +132,12 @@ func (w *compactWork) run() error {
 }
 
 // due reports whether a file is worth it.
-func (w *compactWork) due(size, free int64, freed, last bool) bool {
-	part := compactPart
-	if last {
-		part = compactLastPart
-	}
+func (w *compactWork) due(size, free int64, freed bool) bool {
 	if h := w.a.st.opts.hooks; h != nil && h.compact && free > 0 {
 		return true
 	}
 	least := min(compactLeast, volumeLimit(&w.a.st.opts)/128)
-	return w.all && freed || free >= least && float64(free) >= part*float64(size)
+	return w.all && freed || free >= least && float64(free) >= compactPart*float64(size)
 }
 
 // room makes sure that the disk has room for a copy.
@@ -165,7 +160,7 @@ func (w *compactWork) mail() error {
 			return nil
 		})
 	})
-	if err != nil || !w.due(size, free, true, false) {
+	if err != nil || !w.due(size, free, true) {
 		return err
 	}
 	return w.do(w.mailCompaction(size, free), size, free)
@@ -209,8 +204,7 @@ func (w *compactWork) volume(n uint16) error {
 	if err != nil {
 		return err
 	}
-	last := n == vs.lastNow()
-	if w.due(size, free+at.garbage, freed, last) && at.garbage > 0 {
+	if w.due(size, free+at.garbage, freed) && at.garbage > 0 {
 		if err := w.a.collectFrom(w.ctx, n); err != nil {
 			return err
 		}
@@ -219,7 +213,7 @@ func (w *compactWork) volume(n uint16) error {
 			return err
 		}
 	}
-	if w.due(size, free, freed, last) {
+	if w.due(size, free, freed) {
 		if err := w.do(w.volumeCompaction(v), size, free); err != nil {
 			return err
 		}

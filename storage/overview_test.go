@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -61,6 +62,9 @@ func TestOverview(t *testing.T) {
 			must(t, a.RenameMailbox("INBOX", fmt.Sprintf("old%d", step)))
 		default:
 			a.leaveFiles() // another process may have changed them
+			for end := time.Now().Add(20 * time.Second); a.stale() && time.Now().Before(end); {
+				time.Sleep(time.Millisecond) // the background has them in use
+			}
 			changed = false
 		}
 		if got := w.n.Load() > woken; got != changed {
