@@ -527,7 +527,7 @@ func TestMixesOfFiles(t *testing.T) {
 	}
 	t.Logf("%d messages, %d files; %d mixes opened, %d refused; messages read %d times, not available %d times",
 		len(s.emails), len(s.versions), opened, refused, read, failed)
-	if opened == 0 || read == 0 || failed == 0 {
+	if rounds >= 20 && (opened == 0 || read == 0 || failed == 0) { // a few can all be good luck, or all bad
 		t.Error("the mixes show nothing")
 	}
 }

@@ -57,6 +57,9 @@ func Rebuild(dir string, o Options, tell func(Finding) error) (res RebuildResult
 			res.Aside = aside
 		}
 	}
+	if err := syncDir(dir); err != nil { // else a power cut may keep the next rename alone, and the old file is gone
+		return res, err
+	}
 	if err := moveInto(temp, path, true); err != nil {
 		return res, err
 	}

@@ -124,6 +124,9 @@ func (st *Store) recoverSystem(cause error) error {
 	if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(cause, err)
 	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return errors.Join(cause, err)
+	}
 	if err := copyFile(copied, path); err != nil {
 		return errors.Join(cause, err)
 	}
