@@ -41,8 +41,8 @@ func (p protocol) addresses(cfg *config.Config) []string {
 // setAddresses changes them in cfg to those that are served now. All of them
 // served are taken as the new configuration has them, in its order.
 func (p protocol) setAddresses(cfg *config.Config, served []string, wanted *config.Config) {
-	if want := p.addresses(wanted); len(want) == len(served) {
-		served = want
+	if wanted != nil && len(p.addresses(wanted)) == len(served) {
+		served = p.addresses(wanted)
 	}
 	if p.tls {
 		cfg.IMAPS = served
@@ -55,13 +55,20 @@ func (p protocol) setAddresses(cfg *config.Config, served []string, wanted *conf
 type listener struct {
 	protocol
 	net.Listener
-	addr string // as it is configured
+	addr   string // as it is configured
+	passed bool   // opened by the service manager
 }
 
-// listen binds the configured addresses.
+// listen binds the configured addresses that the service manager hasn't.
 func (s *serving) listen(ctx context.Context) error {
+	if err := s.takePassed(); err != nil {
+		return err
+	}
 	for _, p := range protocols {
 		for _, addr := range p.addresses(s.cfg) {
+			if s.isPassed(p, addr) {
+				continue
+			}
 			if err := s.bind(ctx, p, addr); err != nil {
 				return err
 			}
@@ -83,7 +90,7 @@ func (s *serving) bind(ctx context.Context, p protocol, addr string) error {
 	case err == nil:
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.listeners = append(s.listeners, &listener{p, l, configured})
+		s.listeners = append(s.listeners, &listener{protocol: p, Listener: l, addr: configured})
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		return failWith(exitTryAgain, "%s: another program has the port (%w)", addr, err)
@@ -105,7 +112,7 @@ func (s *serving) bindLater(ctx context.Context, p protocol, addr string) error 
 	if s.cfg.User != "" {
 		l, err := s.retry(ctx, addr)
 		if err == nil {
-			s.listeners = append(s.listeners, &listener{p, l, addr})
+			s.listeners = append(s.listeners, &listener{protocol: p, Listener: l, addr: addr})
 		}
 		return err
 	}
@@ -134,7 +141,7 @@ func (s *serving) bindLater(ctx context.Context, p protocol, addr string) error 
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		own := &listener{p, l, addr}
+		own := &listener{protocol: p, Listener: l, addr: addr}
 		s.listeners = append(s.listeners, own)
 		s.accept(own)
 	})

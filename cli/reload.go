@@ -14,6 +14,8 @@ import (
 // reload reads the configuration again. What can change while the server runs
 // does; of the rest the log says that it waits for a restart.
 func (s *serving) reload() {
+	s.notifyReloading()
+	defer s.notifyReady()
 	cfg, err := s.env.config()
 	if err != nil {
 		s.log.Error("config_reload_failed", "error", err)
@@ -28,6 +30,7 @@ func (s *serving) reload() {
 	s.setLogLevel()
 	s.imap.SetLimits(cfg.MaxConnections, cfg.MaxConnectionsPerAddress)
 	s.st.SetMinFree(storage.MinFree{Bytes: int64(cfg.MinFree.Bytes), Percent: cfg.MinFree.Percent})
+	s.adoptPassed(cfg)
 	s.reloadListeners(cfg)
 	s.reloadFixed(cfg)
 	s.log.Info("config_reloaded", "file", cfg.File, "after_restart", strings.Join(changedKeys(s.cfg, cfg), " "))

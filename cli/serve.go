@@ -30,7 +30,9 @@ var cmdServe = command{
 	short: "Serve mail",
 	long: `Serves IMAP until it gets SIGTERM or SIGINT; SIGHUP makes it read the configuration again. It needs no configuration: the data folder is made when it is missing, and the first account when there is none. On a terminal the account's password is printed once; without one it is in first-login.txt in the data folder until the first login.
 
-Ports 143 (STARTTLS) and 993 (TLS) are used, or 1143 and 1993 where those are not allowed. What mail programs need is printed on standard output, the log goes to standard error (docs/logs.md).`,
+Ports 143 (STARTTLS) and 993 (TLS) are used, or 1143 and 1993 where those are not allowed. What mail programs need is printed on standard output, the log goes to standard error (docs/logs.md).
+
+systemd is told when all addresses and the data stand (Type=notify-reload). Sockets that it passes are served by their FileDescriptorName=, imap or imaps, or by their port; a protocol that has some needs no addresses in the configuration.`,
 	examples: []example{
 		{"nestbox serve", "serves from the default data folder"},
 		{"nestbox serve --data /srv/mail --imap 192.168.1.2:143 --imaps 192.168.1.2:993", "serves from another folder on one address"},
@@ -181,10 +183,12 @@ func (s *serving) start(ctx context.Context) error {
 	go returnMemory(ctx)
 	s.welcome(s.cfg.Setting(stored, "host_names"), fingerprint, first)
 	s.log.Info("server_started", "version", Version, "data", s.cfg.Data, "pid", os.Getpid())
-	notifySystemd(s.getenv, "READY=1")
 	s.Main.mu.Lock()
 	s.serving = s
 	s.Main.mu.Unlock()
+	// Who is told may send SIGHUP at once.
+	s.notifyReady()
+	s.watchdog(ctx)
 	close(s.ready)
 	return nil
 }
@@ -230,7 +234,7 @@ func (s *serving) wait(ctx context.Context) error {
 // stop says BYE to all clients and closes the data.
 func (s *serving) stop() error {
 	s.log.Info("server_stopping")
-	notifySystemd(s.getenv, "STOPPING=1")
+	s.notify("STOPPING=1", "STATUS=Stopping")
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	errs := []error{s.closeListeners()}

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -55,21 +54,6 @@ func becomeUser(name, data string, fresh bool) error {
 		}
 	}
 	return nil
-}
-
-// notifySystemd tells the service manager of a state (sd_notify(3)), if there
-// is one that wants to know. It helps nobody if that fails.
-func notifySystemd(getenv func(string) string, state string) {
-	path := getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	_, _ = c.Write([]byte(state))
 }
 
 // always is a function that returns v.
