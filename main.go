@@ -13,6 +13,7 @@ import (
 
 func main() {
 	m := cli.New()
+	m.OwnProcess = true
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		// A second signal kills at once: who sends it doesn't want to wait.

@@ -50,6 +50,7 @@ type ServerHealth struct {
 	Started     time.Time  `json:"started"`
 	Connections int        `json:"connections"`
 	Listeners   []Listener `json:"listeners"`
+	Process     string     `json:"process"` // what keeps it from doing harm, in one line
 }
 
 // Listener is a way in.

@@ -56,7 +56,7 @@ func (e *env) initFolder(cfg *config.Config) error {
 		return err
 	}
 	if cfg.User != "" {
-		if err := becomeUser(cfg.User, cfg.Data, true); err != nil {
+		if err := e.becomeUser(cfg, true); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
@@ -80,6 +81,9 @@ func (s *serving) listen(ctx context.Context) error {
 func (s *serving) bind(ctx context.Context, p protocol, addr string) error {
 	configured := addr
 	l, err := listenTCP(ctx, addr)
+	if errors.Is(err, syscall.EACCES) && s.leftRoot {
+		return failWith(exitNotAllowed, "%s wants root, whose rights are given up: restart nestbox to serve it", addr)
+	}
 	if errors.Is(err, syscall.EACCES) && s.cfg.Source(p.name) == config.FromDefault {
 		s.say("\n*** Port %s is not allowed for this user: %s is served on port %s instead. ***\n", p.port, p.name, p.fallback)
 		s.log.Warn("port_not_allowed", "protocol", p.name, "port", p.port, "instead", p.fallback)
@@ -109,7 +113,7 @@ func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
 // background, but before root's rights are given up if that is to come.
 func (s *serving) bindLater(ctx context.Context, p protocol, addr string) error {
 	s.log.Warn("address_missing", "protocol", p.name, "addr", addr, "retry", listenRetry)
-	if s.cfg.User != "" {
+	if s.cfg.User != "" && os.Geteuid() == 0 {
 		l, err := s.retry(ctx, addr)
 		if err == nil {
 			s.listeners = append(s.listeners, &listener{protocol: p, Listener: l, addr: addr})

@@ -23,6 +23,9 @@ type Main struct {
 	Stdout io.Writer // results
 	Stderr io.Writer // progress, questions, errors, and the log
 	Env    []string  // "NAME=value", as os.Environ
+	// OwnProcess says that the process is this program's alone: a server may
+	// then give up for good what the process can do.
+	OwnProcess bool
 
 	table table
 

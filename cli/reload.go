@@ -33,6 +33,7 @@ func (s *serving) reload() {
 	s.adoptPassed(cfg)
 	s.reloadListeners(cfg)
 	s.reloadFixed(cfg)
+	s.warnOfPaths(cfg)
 	s.log.Info("config_reloaded", "file", cfg.File, "after_restart", strings.Join(changedKeys(s.cfg, cfg), " "))
 }
 
@@ -153,7 +154,7 @@ func changedKeys(a, b *config.Config) []string {
 
 // health is what `nestbox status` is told of the server.
 func (s *serving) health() admin.ServerHealth {
-	h := admin.ServerHealth{Started: s.started.UTC(), Connections: s.imap.Connections(), Listeners: []admin.Listener{}}
+	h := admin.ServerHealth{Started: s.started.UTC(), Connections: s.imap.Connections(), Listeners: []admin.Listener{}, Process: s.protections.String()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.listeners {

@@ -57,14 +57,17 @@ type serving struct {
 	imap    *imap.Server
 	control *admin.Server
 
-	reloading sync.Mutex // one reload at a time
-	mu        sync.Mutex
-	listeners []*listener
-	waiting   map[address]context.CancelFunc // that the machine doesn't have yet
-	started   time.Time
-	ctx       context.Context // of the whole run: listeners that come later need it
-	running   sync.WaitGroup
-	failed    chan error
+	reloading   sync.Mutex // one reload at a time
+	mu          sync.Mutex
+	listeners   []*listener
+	waiting     map[address]context.CancelFunc // that the machine doesn't have yet
+	started     time.Time
+	leftRoot    bool // it began as root and is the configured user now
+	allowed     []wantedPath
+	protections protections
+	ctx         context.Context // of the whole run: listeners that come later need it
+	running     sync.WaitGroup
+	failed      chan error
 }
 
 func (e *env) serve(ctx context.Context) error {
@@ -81,6 +84,7 @@ func (e *env) serve(ctx context.Context) error {
 	s.log, s.out = newLog(e.Stderr, format, s.level, e.getenv)
 	defer s.out.repeat.close()
 	setMemoryLimit(memoryLimit(cfg.Profile), e.getenv)
+	s.protectMemory()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -134,11 +138,13 @@ func (s *serving) prepareData() error {
 		return err
 	}
 	if s.cfg.User != "" {
-		if err := becomeUser(s.cfg.User, s.cfg.Data, fresh); err != nil {
+		root := os.Geteuid() == 0
+		if err := s.becomeUser(s.cfg, fresh); err != nil {
 			return err
 		}
+		s.leftRoot = root && os.Geteuid() != 0
 	} else if owner := dataOwner(s.cfg.Data); owner != "" {
-		return failWith(exitNotAllowed, "%s belongs to the user %s: start nestbox as that user, or with --user %s", s.cfg.Data, owner, owner)
+		return failWith(exitNotAllowed, "%s belongs to the user %s: start nestbox as that user, or with --user %s (`user` in the configuration)", s.cfg.Data, owner, owner)
 	}
 	if !fresh {
 		return nil
@@ -175,6 +181,7 @@ func (s *serving) start(ctx context.Context) error {
 	if err := s.startControl(); err != nil {
 		return err
 	}
+	s.restrict()
 	s.mu.Lock()
 	for _, l := range s.listeners {
 		s.accept(l)

@@ -163,6 +163,9 @@ func (r *statusReport) judgeServer(s *admin.ServerHealth) {
 		state, lines = stateWarn, []string{"none: nobody can connect"}
 	}
 	r.add("listeners", state, "%s", strings.Join(lines, ", "))
+	if s.Process != "" { // a server that is older than this command doesn't say
+		r.add("process", stateOK, "%s", s.Process)
+	}
 }
 
 // quotaNear is the percentage of a quota from which on it is worth a warning.

@@ -26,16 +26,18 @@ const EnvPrefix = "NESTBOX_"
 const fileEnv = EnvPrefix + "CONFIG"
 
 // Config has a field for each of the machine's keys. The tag key is its name
-// in the file; def its default; one, min and max what is allowed; doc what
+// in the file; path marks a file or folder that the server reads; def its default; one, min and max what is allowed; doc what
 // docs/config.md says of it.
 type Config struct {
 	Data string `key:"data" doc:"Folder of all data: accounts, mail, system.db. Default: /var/lib/nestbox for root, else nestbox-data in the current folder."`
 
-	IMAP    []string `key:"imap" def:":143" doc:"Addresses for IMAP, host:port each. TLS begins with STARTTLS. An empty list: none. If binding 143 isn't allowed and nothing is set here, 1143."`
-	IMAPS   []string `key:"imaps" def:":993" doc:"Addresses for IMAP with TLS from the first byte, host:port each. An empty list: none. If binding 993 isn't allowed and nothing is set here, 1993."`
-	Control string   `key:"control" doc:"Socket for nestbox's own commands. Default: control.sock in $RUNTIME_DIRECTORY (systemd sets it), else in the data folder."`
-	User    string   `key:"user" doc:"User to become when started as root, after the ports are bound. Default: none."`
-	Profile string   `key:"profile" def:"auto" one:"auto small normal" doc:"How much memory to use for speed: small for routers, normal for the rest, auto decides by the machine's memory."`
+	IMAP     []string `key:"imap" def:":143" doc:"Addresses for IMAP, host:port each. TLS begins with STARTTLS. An empty list: none. If binding 143 isn't allowed and nothing is set here, 1143."`
+	IMAPS    []string `key:"imaps" def:":993" doc:"Addresses for IMAP with TLS from the first byte, host:port each. An empty list: none. If binding 993 isn't allowed and nothing is set here, 1993."`
+	Control  string   `key:"control" doc:"Socket for nestbox's own commands. Default: control.sock in $RUNTIME_DIRECTORY (systemd sets it), else in the data folder."`
+	User     string   `key:"user" doc:"User to become when started as root, after the ports are bound: a name or a number. The data folder must belong to that user. What needs root waits for a restart then, such as a port below 1024. Default: none."`
+	Group    string   `key:"group" doc:"Group to become with user; all others are given up. Default: the user's own."`
+	Landlock string   `key:"landlock" def:"auto" one:"auto off" doc:"Where the kernel has Landlock (Linux 5.19 and later), the server opens no files but its data, its sockets, the files that the configuration names and what the system's libraries read. off: it may open what its user may."`
+	Profile  string   `key:"profile" def:"auto" one:"auto small normal" doc:"How much memory to use for speed: small for routers, normal for the rest, auto decides by the machine's memory."`
 
 	LogJSON  bool   `key:"log_json" def:"false" doc:"Log lines as JSON objects."`
 	LogLevel string `key:"log_level" def:"info" one:"debug info warn error" doc:"The least level that is logged."`

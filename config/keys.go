@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -134,4 +135,23 @@ func writeKey(b *strings.Builder, k Key) {
 		facts = append(facts, "default `"+k.Default+"`")
 	}
 	fmt.Fprintf(b, "%s\n\n", strings.Join(facts, "; "))
+}
+
+// ReadPaths are the files and folders that a configuration names in keys with
+// the tag path: the server must be allowed to read them.
+func ReadPaths(c *Config) []string {
+	var paths []string
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if _, ok := v.Type().Field(i).Tag.Lookup("path"); !ok {
+			continue
+		}
+		switch p := v.Field(i).Interface().(type) {
+		case string:
+			paths = append(paths, p)
+		case []string:
+			paths = append(paths, p...)
+		}
+	}
+	return slices.DeleteFunc(paths, func(p string) bool { return !strings.HasPrefix(p, "/") })
 }
