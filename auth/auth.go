@@ -65,6 +65,8 @@ type Authenticator struct {
 	good, bad  *macCache
 	addresses  *throttle
 	accounts   *throttle
+
+	mechanisms []Mechanism
 }
 
 // Identity is who has logged in.
@@ -87,6 +89,7 @@ func New(st *storage.Store, o Options) *Authenticator {
 	}
 	a.iterations.Store(int64(calibrated()))
 	a.decoy = a.decoyKey()
+	a.builtin()
 	return a
 }
 

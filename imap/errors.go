@@ -100,6 +100,7 @@ var storageReplies = []struct {
 	{storage.ErrClosed, imap.ResponseCodeUnavailable},
 	{storage.ErrCorrupt, imap.ResponseCodeCorruption},
 	{auth.ErrBadLogin, imap.ResponseCodeAuthenticationFailed},
+	{auth.ErrNotAllowed, imap.ResponseCodeAuthorizationFailed},
 }
 
 // isTrouble reports whether err is the machine's fault, and for the log.

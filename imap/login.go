@@ -36,7 +36,7 @@ func (s *session) password(login, password string) (reply, error) {
 	if !s.mayLogin() {
 		return reply{}, no(imap.ResponseCodePrivacyRequired, "login needs TLS")
 	}
-	id, err := s.srv.o.Auth.Password(s.srv.stopping, login, password, s.c.peer)
+	id, err := s.srv.o.Auth.Plain(s.srv.stopping, s.authConn(), login, password)
 	if err != nil {
 		return reply{}, s.loginFailed(err)
 	}
@@ -99,19 +99,6 @@ var extSASLIR = extension{
 // maxSASL bounds a response; OAuth tokens are the longest.
 const maxSASL = 64 << 10
 
-// A mechanism is one of SASL (RFC 4422). run asks for responses with
-// s.challenge.
-type mechanism struct {
-	name string
-	run  func(s *session, initial []byte, has bool) (reply, error)
-}
-
-var mechanisms = []mechanism{
-	{"PLAIN", authPlain},         // RFC 4616
-	{"LOGIN", authLogin},         // draft-murchison-sasl-login-00
-	{"SCRAM-SHA-256", authScram}, // RFC 7677
-}
-
 type authenticateCmd struct {
 	mechanism string
 	initial   string
@@ -133,38 +120,25 @@ func parseAuthenticate(d *wire.Decoder, r *request) runner {
 }
 
 func (c *authenticateCmd) run(s *session, _ *request) (reply, error) {
-	for _, m := range mechanisms {
-		if m.name != c.mechanism {
-			continue
-		}
-		if !s.mayLogin() {
-			return reply{}, no(imap.ResponseCodePrivacyRequired, "login needs TLS")
-		}
-		var initial []byte
-		if c.has && c.initial != "=" { // "=" is an empty response, RFC 4959 §3
+	conn := s.authConn()
+	m, ok := s.srv.o.Auth.Mechanism(c.mechanism, conn)
+	if !ok {
+		return reply{}, no("", "unknown mechanism")
+	}
+	if !s.mayLogin() {
+		return reply{}, no(imap.ResponseCodePrivacyRequired, "login needs TLS")
+	}
+	var response []byte
+	if c.has {
+		response = []byte{} // "=" is an empty response, RFC 4959 §3
+		if c.initial != "=" {
 			var err error
-			if initial, err = decodeSASL(c.initial); err != nil {
+			if response, err = decodeSASL(c.initial); err != nil {
 				return reply{}, err
 			}
 		}
-		return m.run(s, initial, c.has)
 	}
-	return reply{}, no("", "unknown mechanism")
-}
-
-func authPlain(s *session, initial []byte, has bool) (reply, error) {
-	initial, err := s.initialResponse(initial, has)
-	if err != nil {
-		return reply{}, err
-	}
-	authzid, login, password, err := auth.ParsePlain(initial)
-	if err != nil {
-		return reply{}, bad("%s", err)
-	}
-	if err := refuseAuthzid(authzid, login); err != nil {
-		return reply{}, err
-	}
-	return s.password(login, password)
+	return s.exchange(m.Start(conn), response)
 }
 
 // challenge sends a challenge and reads the response.

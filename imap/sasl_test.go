@@ -14,7 +14,7 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 
 // scramFinal is a client's last message and the signature it wants to see,
 // written from RFC 5802 §3.
-func scramFinal(t *testing.T, password, bare, challenge string) (final, signature string) {
+func scramFinal(t *testing.T, header, password, bare, challenge string) (final, signature string) {
 	t.Helper()
 	first, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(challenge, "+ "))
 	if err != nil {
@@ -33,7 +33,7 @@ func scramFinal(t *testing.T, password, bare, challenge string) (final, signatur
 		h.Write([]byte(text))
 		return h.Sum(nil)
 	}
-	without := "c=biws," + fields[0]
+	without := "c=" + b64(header) + "," + fields[0]
 	text := bare + "," + string(first) + "," + without
 	key := mac(salted, "Client Key")
 	stored := sha256.Sum256(key)
@@ -57,7 +57,7 @@ func TestAuthenticateScram(t *testing.T) {
 			t.Errorf("challenge %q", line)
 		}
 		c.send(b64("n,,"+bare) + "\r\n")
-		final, signature := scramFinal(t, password, bare, c.line())
+		final, signature := scramFinal(t, "n,,", password, bare, c.line())
 		c.send(b64(final) + "\r\n")
 		if password == "wrong" {
 			if _, status := c.finish(tag); !strings.HasPrefix(status, "NO [AUTHENTICATIONFAILED]") {
@@ -85,7 +85,7 @@ func TestScramGivenUp(t *testing.T) {
 	const bare = "n=ann,r=fyko+d2lbbFgONRv9qkxdawL"
 	for _, last := range []string{"*", b64("more")} {
 		tag := c.start("AUTHENTICATE SCRAM-SHA-256 " + b64("n,,"+bare))
-		final, _ := scramFinal(t, testPassword, bare, c.line())
+		final, _ := scramFinal(t, "n,,", testPassword, bare, c.line())
 		c.send(b64(final) + "\r\n")
 		c.line()
 		c.send(last + "\r\n")
@@ -94,7 +94,15 @@ func TestScramGivenUp(t *testing.T) {
 		}
 		c.fails("SELECT INBOX", "BAD")
 	}
-	c.fails("AUTHENTICATE SCRAM-SHA-256 "+b64("n,a=zoe,n=ann,r=x"), "NO [AUTHORIZATIONFAILED]")
+	// Whether one may act for another is told to who knows the password.
+	for password, want := range map[string]string{"wrong": "NO [AUTHENTICATIONFAILED]", testPassword: "NO [AUTHORIZATIONFAILED]"} {
+		tag := c.start("AUTHENTICATE SCRAM-SHA-256 " + b64("n,a=zoe,"+bare))
+		final, _ := scramFinal(t, "n,a=zoe,", password, bare, c.line())
+		c.send(b64(final) + "\r\n")
+		if _, status := c.finish(tag); !strings.HasPrefix(status, want) {
+			t.Errorf("%s: %s", password, status)
+		}
+	}
 	c.fails("AUTHENTICATE SCRAM-SHA-256 "+b64("p=tls-exporter,,n=ann,r=x"), "BAD")
 	c.ok(`LOGIN ann "` + testPassword + `"`)
 }

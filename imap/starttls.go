@@ -10,7 +10,7 @@ var extStartTLS = extension{
 	caps: []capability{
 		{name: "STARTTLS", when: func(s *session) bool { return s.account == nil && s.mayStartTLS() }},
 		{name: "LOGINDISABLED", when: func(s *session) bool { return s.account == nil && !s.mayLogin() }},
-		{name: "AUTH=PLAIN", when: func(s *session) bool { return s.account == nil && s.mayLogin() }},
+		{name: "AUTH=PLAIN", text: announceAuth, when: func(s *session) bool { return s.account == nil && s.mayLogin() }},
 	},
 	commands: []*command{&cmdStartTLS},
 }
