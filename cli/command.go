@@ -45,7 +45,7 @@ func commands() table {
 		&cmdHoldAdd, &cmdHoldList, &cmdHoldDelete,
 		&cmdStatus,
 		&cmdSet, &cmdConfigCheck,
-		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs,
+		&cmdVersion, &cmdHelp, &cmdCompletion, &cmdDocs, &cmdHooks,
 	}
 }
 

@@ -59,7 +59,9 @@ func landlock(mode string, paths []wantedPath) (int, error) {
 		}
 	}
 	// The call is for one thread; the runtime makes it in all of them.
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
+	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno == unix.ENOTSUP {
+		return 0, errors.New("this binary was built with cgo, whose threads are not Go's to change")
+	} else if errno != 0 {
 		return 0, os.NewSyscallError("landlock_restrict_self", errno)
 	}
 	return int(version), nil

@@ -65,6 +65,7 @@ type serving struct {
 	leftRoot    bool // it began as root and is the configured user now
 	allowed     []wantedPath
 	protections protections
+	hooks       *hooks
 	ctx         context.Context // of the whole run: listeners that come later need it
 	running     sync.WaitGroup
 	failed      chan error
@@ -181,6 +182,9 @@ func (s *serving) start(ctx context.Context) error {
 	if err := s.startControl(); err != nil {
 		return err
 	}
+	if err := s.startHooks(); err != nil {
+		return err
+	}
 	s.restrict()
 	s.mu.Lock()
 	for _, l := range s.listeners {
@@ -262,7 +266,7 @@ func (s *serving) stop() error {
 	}
 	both.Wait()
 	s.running.Wait()
-	errs = append(errs, s.st.Close())
+	errs = append(errs, s.hooks.Close(), s.st.Close())
 	err := errors.Join(errs...)
 	if err != nil {
 		err = fmt.Errorf("stopping: %w", err)

@@ -26,8 +26,10 @@ const EnvPrefix = "NESTBOX_"
 const fileEnv = EnvPrefix + "CONFIG"
 
 // Config has a field for each of the machine's keys. The tag key is its name
-// in the file; path marks a file or folder that the server reads; def its default; one, min and max what is allowed; doc what
-// docs/config.md says of it.
+// in the file; def its default; one, min and max what is allowed; doc what
+// docs/config.md says of it. The tag path marks files and folders that the
+// server opens for reading, hook programs that it runs: under Landlock it can
+// reach no others (cli/process_restrict.go, cli/process_hooks.go).
 type Config struct {
 	Data string `key:"data" doc:"Folder of all data: accounts, mail, system.db. Default: /var/lib/nestbox for root, else nestbox-data in the current folder."`
 

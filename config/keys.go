@@ -139,11 +139,17 @@ func writeKey(b *strings.Builder, k Key) {
 
 // ReadPaths are the files and folders that a configuration names in keys with
 // the tag path: the server must be allowed to read them.
-func ReadPaths(c *Config) []string {
+func ReadPaths(c *Config) []string { return tagged(c, "path") }
+
+// HookPaths are the programs in keys with the tag hook, which a server runs.
+func HookPaths(c *Config) []string { return tagged(c, "hook") }
+
+// tagged are the absolute paths in the keys with a tag.
+func tagged(c *Config, tag string) []string {
 	var paths []string
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
-		if _, ok := v.Type().Field(i).Tag.Lookup("path"); !ok {
+		if _, ok := v.Type().Field(i).Tag.Lookup(tag); !ok {
 			continue
 		}
 		switch p := v.Field(i).Interface().(type) {
