@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -79,6 +80,7 @@ type Tap struct {
 	cmd    *exec.Cmd
 	near   int // our end of the launcher's socket
 	far    *os.File
+	mu     sync.Mutex // for Kill beside Close: both use numbers of descriptors
 	pidfd  int
 	listen int
 	done   chan struct{}
@@ -167,9 +169,12 @@ func joinClose(err error, fd int) error {
 // ended. It returns what went wrong in seeing it.
 func (t *Tap) Close() error {
 	<-t.done
-	for _, fd := range []int{t.pidfd, t.listen} {
-		if fd >= 0 {
-			t.err = joinClose(t.err, fd)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, fd := range []*int{&t.pidfd, &t.listen} {
+		if *fd >= 0 {
+			t.err = joinClose(t.err, *fd)
+			*fd = -1 // its number is somebody else's from now on
 		}
 	}
 	return t.err
@@ -178,5 +183,9 @@ func (t *Tap) Close() error {
 // Kill ends the program at once, from Before or After as well.
 func (t *Tap) Kill() {
 	t.killed.Store(true)
-	_ = unix.PidfdSendSignal(t.pidfd, unix.SIGKILL, nil, 0)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(t.pidfd, unix.SIGKILL, nil, 0)
+	}
 }

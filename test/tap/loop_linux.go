@@ -220,7 +220,12 @@ func (c *call) file() (fd int, path string, err error) {
 			return -1, "", errPass
 		}
 	}
-	fd, err = unix.PidfdGetfd(c.t.pidfd, int(int32(c.args[0])), 0)
+	if fd, err = unix.PidfdGetfd(c.t.pidfd, int(int32(c.args[0])), 0); errors.Is(err, unix.EBADF) && !c.t.killed.Load() {
+		// The program waits in this call, and a moment ago the descriptor was
+		// there: whoever reads a failure must see that the tap was part of it.
+		c.t.err = errors.Join(c.t.err, fmt.Errorf("tap: descriptor %d (%s) of process %d by pidfd %d: %w",
+			int32(c.args[0]), path, c.t.cmd.Process.Pid, c.t.pidfd, err))
+	}
 	return fd, path, err
 }
 
