@@ -38,7 +38,7 @@ type Config struct {
 	Control  string   `key:"control" doc:"Socket for nestbox's own commands. Default: control.sock in $RUNTIME_DIRECTORY (systemd sets it), else in the data folder."`
 	User     string   `key:"user" doc:"User to become when started as root, after the ports are bound: a name or a number. The data folder must belong to that user. What needs root waits for a restart then, such as a port below 1024. Default: none."`
 	Group    string   `key:"group" doc:"Group to become with user; all others are given up. Default: the user's own."`
-	Landlock string   `key:"landlock" def:"auto" one:"auto off" doc:"Where the kernel has Landlock (Linux 5.19 and later), the server opens no files but its data, its sockets, the files that the configuration names and what the system's libraries read. off: it may open what its user may."`
+	Landlock string   `key:"landlock" def:"auto" one:"auto off" doc:"Where the kernel has Landlock (Linux 5.19 and later), the server opens no files but its data, its sockets, the files that the configuration names and what the system's libraries read. A data folder whose disk is mounted directly below / and comes back after it was pulled out needs a restart then. off: it may open what its user may."`
 	Profile  string   `key:"profile" def:"auto" one:"auto small normal" doc:"How much memory to use for speed: small for routers, normal for the rest, auto decides by the machine's memory."`
 
 	LogJSON  bool   `key:"log_json" def:"false" doc:"Log lines as JSON objects."`
