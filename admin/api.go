@@ -60,6 +60,7 @@ type API interface {
 	Backup(ctx context.Context, have storage.BackupHave, sink func(*storage.BackupPart) error) error
 	PolicyAPI
 	SharingAPI
+	BansAPI
 	// Portable writes all mail as a portable stream (storage.Store.WritePortable).
 	Portable(ctx context.Context, w io.Writer) error
 

@@ -14,6 +14,8 @@ type Local struct {
 	st *storage.Store
 	// Changed, if it is set, is called after a setting of the household changed.
 	Changed func(key string)
+	// Auth is the running server's; nil: there is none.
+	Auth *auth.Authenticator
 	// closeStore is set when the store ends with the API.
 	closeStore bool
 }

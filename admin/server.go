@@ -120,6 +120,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /v1/check", s.check)
 	s.policyRoutes(mux)
 	s.sharingRoutes(mux)
+	s.banRoutes(mux)
 	mux.HandleFunc("GET /v1/portable", s.portable)
 	return mux
 }

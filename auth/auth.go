@@ -49,6 +49,12 @@ type Options struct {
 	Log *slog.Logger // nil: nothing is logged
 	// LoggedIn is called after each login that succeeds; nil: nobody is told.
 	LoggedIn func(Identity)
+	// BanAfter is how many failed logins within an hour ban an address for a
+	// while: 0 means 20, less than that that nobody is banned.
+	BanAfter int
+	// BanExempt are the networks that are never banned; none: the machine's own
+	// loopback, since webmail and proxies there log in for everybody.
+	BanExempt []netip.Prefix
 }
 
 // An Authenticator checks logins. All methods can be called from any goroutine.
@@ -65,6 +71,7 @@ type Authenticator struct {
 	good, bad  *macCache
 	addresses  *throttle
 	accounts   *throttle
+	bans       *bans
 
 	mechanisms []Mechanism
 }
@@ -81,11 +88,15 @@ func New(st *storage.Store, o Options) *Authenticator {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.BanAfter == 0 {
+		o.BanAfter = defaultBanAfter
+	}
 	a := &Authenticator{
 		st: st, log: o.Log, loggedIn: o.LoggedIn,
 		hashing: make(chan struct{}, min(maxHashing, runtime.NumCPU())),
 		good:    newMACCache(), bad: newMACCache(),
 		addresses: newThrottle(addressRule), accounts: newThrottle(accountRule),
+		bans: newBans(o.Log, o.BanAfter, o.BanExempt),
 	}
 	a.iterations.Store(int64(calibrated()))
 	a.decoy = a.decoyKey()
@@ -124,6 +135,7 @@ func (a *Authenticator) decoyVerifier(login string) verifier {
 // A claim is one try to log in.
 type claim struct {
 	login, password string
+	peer            netip.Addr
 	prefix          string // of the peer's address
 	info            storage.AccountInfo
 	known           bool
@@ -155,7 +167,7 @@ func (a *Authenticator) Password(ctx context.Context, login, password string, pe
 // lookup collects what the store knows of a login; the claim is not nil with
 // an error.
 func (a *Authenticator) lookup(login string, peer netip.Addr) (*claim, error) {
-	c := &claim{login: login, prefix: peerPrefix(peer)}
+	c := &claim{login: login, peer: peer, prefix: peerPrefix(peer)}
 	info, err := a.st.FindAccount(login)
 	if err != nil && !errors.Is(err, storage.ErrNoAccount) {
 		return c, err
@@ -207,6 +219,9 @@ func (c *claim) account() string {
 }
 
 func (a *Authenticator) check(ctx context.Context, c *claim) error {
+	if err := a.bans.banned(c.prefix); err != nil {
+		return err // of a connection from before the ban
+	}
 	wait, ok := a.addresses.reserve(c.prefix)
 	if !ok {
 		return &ThrottledError{Wait: wait}
@@ -235,6 +250,7 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	switch {
 	case cached:
 		a.good.add(good)
+		a.bans.good(c.prefix)
 		return nil
 	case a.bad.has(bad):
 		// The same wrong password once more is a device with an old one, not
@@ -250,14 +266,27 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 			c.reason = "wrong_password"
 		}
 		a.bad.add(bad)
-		a.addresses.fail(c.prefix)
-		a.accounts.fail(c.account())
+		a.failed(c)
 		return ErrBadLogin
 	}
 	a.iterations.Store(int64(c.verifier.iterations))
 	a.good.add(good)
-	a.accounts.forget(c.account())
+	a.succeeded(c)
 	return nil
+}
+
+// failed counts a login with something that could be a guess.
+func (a *Authenticator) failed(c *claim) {
+	a.addresses.fail(c.prefix)
+	a.accounts.fail(c.account())
+	a.bans.fail(c.prefix, c.peer)
+}
+
+// succeeded forgives the account's failures, not the address's: who has one
+// account must not guess at others for free.
+func (a *Authenticator) succeeded(c *claim) {
+	a.accounts.forget(c.account())
+	a.bans.good(c.prefix)
 }
 
 // hash computes a claim's verifier when it is its turn.

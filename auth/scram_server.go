@@ -126,6 +126,9 @@ func (s *Scram) Finish(ctx context.Context, message []byte) ([]byte, Identity, e
 // check is Password's check, without caches: no two exchanges are the same.
 func (s *Scram) check(ctx context.Context, text, proof []byte) error {
 	a, c := s.a, s.claim
+	if err := a.bans.banned(c.prefix); err != nil {
+		return err
+	}
 	wait, ok := a.addresses.reserve(c.prefix)
 	if !ok {
 		return &ThrottledError{Wait: wait}
@@ -159,11 +162,10 @@ func (s *Scram) check(ctx context.Context, text, proof []byte) error {
 		c.reason = "wrong_password"
 	default:
 		c.info = now.info
-		a.accounts.forget(c.account())
+		a.succeeded(c)
 		return nil
 	}
-	a.addresses.fail(c.prefix)
-	a.accounts.fail(c.account())
+	a.failed(c)
 	return ErrBadLogin
 }
 

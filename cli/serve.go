@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type serving struct {
 	level *slog.LevelVar
 
 	st      *storage.Store
+	auth    *auth.Authenticator
 	imap    *imap.Server
 	control *admin.Server
 
@@ -171,9 +173,12 @@ func (s *serving) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.auth = auth.New(s.st, auth.Options{
+		Log: s.log, LoggedIn: s.firstLogin(), BanAfter: cmp.Or(s.cfg.BanAfter, -1), BanExempt: s.cfg.BanExempt,
+	})
 	s.imap = imap.NewServer(imap.Options{
 		Store: s.st, TLS: tls.ServerConfig(always(&cert)), Log: s.log, Version: Version,
-		Auth:         auth.New(s.st, auth.Options{Log: s.log, LoggedIn: s.firstLogin()}),
+		Auth:         s.auth,
 		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus, MessageLimit: s.cfg.MessageLimit,
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
 		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,
@@ -221,6 +226,7 @@ func (s *serving) startControl() error {
 		}
 	}
 	local := admin.NewLocal(s.st)
+	local.Auth = s.auth
 	local.Changed = func(string) { s.applyHousehold() }
 	s.control = admin.NewServer(local, admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
 	s.control.Self = s.health

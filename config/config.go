@@ -50,6 +50,9 @@ type Config struct {
 	MaxConnections           int  `key:"max_connections" def:"1000" min:"1" max:"1000000" doc:"Connections at a time, all together."`
 	MaxConnectionsPerAddress int  `key:"max_connections_per_address" def:"100" min:"1" max:"1000000" doc:"Connections at a time from one address (for IPv6, one /64). The machine itself has no such limit."`
 
+	BanAfter  int      `key:"ban_after" def:"20" min:"0" max:"10000" doc:"How many failed logins within an hour ban an address (for IPv6, its /64), for 15 minutes at first and up to a day. The same wrong password again doesn't count, and an address from which somebody has logged in within a week is only slowed down. 0: nobody is banned."`
+	BanExempt Networks `key:"ban_exempt" doc:"Networks that are never banned, such as 192.168.0.0/16. If nothing is set, the machine itself."`
+
 	InsecureAuth bool `key:"insecure_auth" def:"false" doc:"Take passwords without TLS from other machines too. Whoever can listen in then reads them."`
 	LiteralMinus bool `key:"literal_minus" def:"false" doc:"Announce LITERAL- instead of LITERAL+: clients ask before they send more than 4096 bytes."`
 
@@ -291,6 +294,10 @@ func (f field) assign(value any) error {
 	case *Room:
 		r, err := room(value)
 		*p = r
+		return err
+	case *Networks:
+		list, err := networks(value)
+		*p = list
 		return err
 	case *[]string:
 		list, err := addresses(value)

@@ -161,6 +161,8 @@ func TestProblems(t *testing.T) {
 		"max_connections = \"many\"":              `1: max_connections wants a whole number, not "many"`,
 		"max_message = \"5 parsecs\"":             `1: max_message wants a size such as "50 MB", not "5 parsecs"`,
 		"max_message = \"1 GB\"":                  `1: max_message must be from 64 KB to 256 MB`,
+		"ban_exempt = \"192.0.2.0/33\"":           `1: ban_exempt wants networks such as 192.0.2.0/24, or addresses, not "192.0.2.0/33"`,
+		"ban_exempt = [\"::ffff:192.0.2.0/120\"]": `1: ban_exempt wants ::ffff:192.0.2.0/120 as IPv4`,
 		"imap = \"143\"":                          `1: imap wants host:port or :port, not "143"`,
 		"imap = [\":imap\"]":                      `1: imap has port "imap" in ":imap"; a port is a number up to 65535`,
 		"imap = [\n143,\n]":                       `1: imap wants texts in "quotes", not 143`,

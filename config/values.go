@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -115,6 +116,29 @@ func (s Size) String() string {
 		}
 	}
 	return fmt.Sprintf("%d", int64(s))
+}
+
+// Networks are networks of IP addresses.
+type Networks []netip.Prefix
+
+// networks takes a list of networks or single addresses.
+func networks(value any) (all Networks, err error) {
+	list, err := texts(value)
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, err := netip.ParseAddr(s)
+			if err != nil || a.Zone() != "" {
+				return nil, fmt.Errorf(`wants networks such as 192.0.2.0/24, or addresses, not %q`, s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		if p.Addr().Is4In6() {
+			return nil, fmt.Errorf(`wants %s as IPv4`, s)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, err
 }
 
 // addresses takes a list of host:port; a text has blanks or commas between them.

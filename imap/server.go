@@ -169,7 +169,13 @@ func (s *Server) accept(nc net.Conn, implicitTLS bool) {
 		// Often enough for a NAT to remember, seldom enough for a phone's battery.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 4 * time.Minute, Interval: 30 * time.Second, Count: 4})
 	}
-	if why := s.add(c); why != "" {
+	why := ""
+	if err := s.o.Auth.Banned(peer); err != nil {
+		why = err.Error()
+	} else {
+		why = s.add(c)
+	}
+	if why != "" {
 		s.o.Log.Warn("imap_connection_refused", "peer", peer, "why", why)
 		s.refuse(nc, implicitTLS, why)
 		return
