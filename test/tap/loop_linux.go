@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -57,6 +58,11 @@ func (t *Tap) ioctl(request uintptr, arg unsafe.Pointer) error {
 // loop answers the kernel until the program has ended.
 func (t *Tap) loop() {
 	defer close(t.done)
+	if err := noSignals(); err != nil {
+		t.err = err
+		t.Kill() // nobody would answer it
+		return
+	}
 	for {
 		poll := []unix.PollFd{{Fd: int32(t.listen), Events: unix.POLLIN}}
 		if _, err := unix.Poll(poll, -1); errors.Is(err, unix.EINTR) {
@@ -81,6 +87,23 @@ func (t *Tap) loop() {
 			t.err = errors.Join(t.err, err)
 		}
 	}
+}
+
+// noSignals keeps this goroutine's thread for it alone, and signals from that
+// thread; it ends with the goroutine. A signal that comes while the kernel
+// hands over a file (give), such as the runtime's to preempt the goroutine,
+// would take the file back but end the program's call with the result 0: its
+// standard input. What it writes then fails with EBADF.
+func noSignals() error {
+	runtime.LockOSThread()
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	for _, own := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP} {
+		all.Val[(own-1)/64] &^= 1 << ((own - 1) % 64)
+	}
+	return unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil)
 }
 
 // gone reports whether an answer came too late, for a program that was killed.
@@ -238,5 +261,9 @@ func inode(fd int) (ino uint64, size int64, err error) {
 // give ends the call with our file in the program's table.
 func (c *call) give(fd int, flags uint32) error {
 	c.answered = true
-	return c.t.ioctl(ioctlAddFD, unsafe.Pointer(&addFD{id: c.id, flags: flagAddAndEnd, source: uint32(fd), newFlags: flags}))
+	err := c.t.ioctl(ioctlAddFD, unsafe.Pointer(&addFD{id: c.id, flags: flagAddAndEnd, source: uint32(fd), newFlags: flags}))
+	if errors.Is(err, unix.EINPROGRESS) { // it was interrupted, and done again
+		return errors.New("tap: the program got 0 for the file that it opened") // not gone
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -12,19 +13,49 @@ import (
 	"testing"
 )
 
-// playVariable makes this test binary the program that is tapped.
-const playVariable = "TEST_TAP_PLAY"
+// These make this test binary the program that is tapped.
+const (
+	playVariable = "TEST_TAP_PLAY"
+	openVariable = "TEST_TAP_OPEN"
+)
+
+// programs are what it can be, by variable.
+var programs = map[string]func(dir string) error{playVariable: play, openVariable: open}
 
 func TestMain(m *testing.M) {
 	Launch()
-	if dir := os.Getenv(playVariable); dir != "" {
-		if err := play(dir); err != nil {
+	for variable, program := range programs {
+		dir := os.Getenv(variable)
+		if dir == "" {
+			continue
+		}
+		if err := program(dir); err != nil {
 			_, _ = io.WriteString(os.Stderr, err.Error())
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// opens is how many files open opens.
+const opens = 3000
+
+// open looks whether each file that is opened is one that it can write to.
+func open(dir string) error {
+	for i := range opens {
+		f, err := os.OpenFile(filepath.Join(dir, "file"), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		if _, err := f.WriteAt([]byte("x"), 0); err != nil {
+			return fmt.Errorf("file %d of %d has the descriptor %d: %w", i, opens, f.Fd(), err)
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // play replaces a file the careful way, and another one the careless way.
