@@ -78,11 +78,11 @@ func (l *Local) describe(info storage.AccountInfo) (Account, error) {
 
 // AddAccount makes an account.
 func (l *Local) AddAccount(_ context.Context, name, password string) (Account, error) {
-	credential, err := auth.NewCredential(password)
+	rows, err := auth.NewCredentials(password)
 	if err != nil {
 		return Account{}, err
 	}
-	info, err := l.st.CreateAccount(name, credential)
+	info, err := l.st.CreateAccountWith(name, rows)
 	if err != nil {
 		return Account{}, err
 	}
@@ -98,11 +98,7 @@ func (l *Local) SetPassword(_ context.Context, name, password string) error {
 	if info.Shared() {
 		return fmt.Errorf("%w: nobody logs in to a shared account", errWrongUse)
 	}
-	credential, err := auth.NewCredential(password)
-	if err != nil {
-		return err
-	}
-	return l.st.SetCredential(info.ID, credential)
+	return auth.SetPassword(l.st, info.ID, password)
 }
 
 // DeleteAccount deletes an account by its name; an address won't do.

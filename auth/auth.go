@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,10 @@ type Authenticator struct {
 	bans       *bans
 
 	mechanisms []Mechanism
+
+	readyMu sync.Mutex
+	ready   *[2]bool // whether SCRAM is announced: with SHA-256, with SHA-1
+	readyAt uint64   // SettingsVersion
 }
 
 // Identity is who has logged in.
@@ -81,7 +86,15 @@ type Identity struct {
 	Account storage.AccountID
 	Name    string // the account's
 	Login   string // as the client gave it: the account's name or an address
+	Scope   Scope  // what the login may be used for; 0: everything
+	Secret  string // kind of the credential that logged in (storage.LoginBy); "": none of ours
 }
+
+// ReadOnly tells whether the session may change nothing.
+func (id *Identity) ReadOnly() bool { return id.Scope&ScopeReadOnly != 0 }
+
+// AppPassword is the name of the app password that logged in, or "".
+func (id *Identity) AppPassword() string { return appName(id.Secret) }
 
 // New makes the authenticator of a store's accounts.
 func New(st *storage.Store, o Options) *Authenticator {
@@ -132,18 +145,6 @@ func (a *Authenticator) decoyVerifier(login string) verifier {
 	return verifier{iterations: int(a.iterations.Load()), salt: mac.Sum(nil)[:saltSize]}
 }
 
-// A claim is one try to log in.
-type claim struct {
-	login, password string
-	peer            netip.Addr
-	prefix          string // of the peer's address
-	info            storage.AccountInfo
-	known           bool
-	credential      []byte
-	verifier        verifier
-	reason          string // why it can't succeed, for the log
-}
-
 // Password checks a login by an account's name or address. It returns
 // ErrBadLogin, a *ThrottledError, ctx's error or one of the storage. Failures
 // make it wait before it answers: longer with each from one address, and with
@@ -157,65 +158,7 @@ func (a *Authenticator) Password(ctx context.Context, login, password string, pe
 	if err != nil {
 		return Identity{}, err
 	}
-	who := Identity{Account: c.info.ID, Name: c.info.Name, Login: login}
-	if a.loggedIn != nil {
-		a.loggedIn(who)
-	}
-	return who, nil
-}
-
-// lookup collects what the store knows of a login; the claim is not nil with
-// an error.
-func (a *Authenticator) lookup(login string, peer netip.Addr) (*claim, error) {
-	c := &claim{login: login, peer: peer, prefix: peerPrefix(peer)}
-	info, err := a.st.FindAccount(login)
-	if err != nil && !errors.Is(err, storage.ErrNoAccount) {
-		return c, err
-	}
-	if err == nil {
-		c.info, c.known = info, true
-		if c.credential, err = a.st.Credential(info.ID); err != nil {
-			return c, err
-		}
-	}
-	switch {
-	case !c.known:
-		c.reason = "unknown"
-	case info.Disabled:
-		c.reason = "disabled"
-	case len(c.credential) == 0:
-		c.reason = "no_password"
-	}
-	return c, nil
-}
-
-// claim is a lookup with a password that has not been looked at yet.
-func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, error) {
-	c, err := a.lookup(login, peer)
-	if err != nil {
-		return c, err
-	}
-	prepared, err := prepare(password)
-	switch {
-	case c.reason != "":
-	case err != nil:
-		c.reason = "unusable_password"
-	default:
-		c.password = prepared
-		c.verifier, err = parseVerifier(c.credential)
-		return c, err
-	}
-	c.password = password
-	c.verifier = a.decoyVerifier(login)
-	return c, nil
-}
-
-// account is the claim's key in the account throttle and the caches.
-func (c *claim) account() string {
-	if c.known {
-		return "id " + string(c.info.ID)
-	}
-	return "login " + clip(c.login)
+	return a.welcome(c), nil
 }
 
 func (a *Authenticator) check(ctx context.Context, c *claim) error {
@@ -226,13 +169,14 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	if !ok {
 		return &ThrottledError{Wait: wait}
 	}
-	good := a.good.mac(c.account(), c.prefix, string(c.credential), c.password)
-	bad := a.bad.mac(c.account(), string(c.credential), c.password)
+	good := a.good.mac(c.account(), c.prefix, c.secrets.state, c.password)
+	bad := a.bad.mac(c.account(), c.secrets.state, c.password)
 	// Who logged in from here a moment ago is not held back because others
 	// guess at the account. The address's own delay stays, else the cache
 	// could be asked as often as one likes.
-	cached := c.reason == "" && a.good.has(good)
-	if !cached && !a.bad.has(bad) {
+	kind, cached := a.good.get(good)
+	cached = cached && c.reason == ""
+	if _, again := a.bad.get(bad); !cached && !again {
 		more, ok := a.accounts.reserve(c.account())
 		if !ok {
 			return &ThrottledError{Wait: more}
@@ -247,30 +191,31 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	if err := pause(ctx, wait); err != nil {
 		return err
 	}
+	_, again := a.bad.get(bad)
 	switch {
 	case cached:
-		a.good.add(good)
+		c.matched = c.secrets.find(kind)
+		a.good.add(good, kind)
 		a.bans.good(c.prefix)
 		return nil
-	case a.bad.has(bad):
+	case again:
 		// The same wrong password once more is a device with an old one, not
 		// somebody who guesses: it costs no hash and lengthens no delay.
 		return ErrBadLogin
 	}
-	ok, err := a.hash(ctx, c)
-	if err != nil {
+	if err := a.hash(ctx, c); err != nil {
 		return err
 	}
-	if !ok || c.reason != "" {
+	if c.matched == nil {
 		if c.reason == "" {
 			c.reason = "wrong_password"
 		}
-		a.bad.add(bad)
+		a.bad.add(bad, "")
 		a.failed(c)
 		return ErrBadLogin
 	}
-	a.iterations.Store(int64(c.verifier.iterations))
-	a.good.add(good)
+	a.iterations.Store(int64(c.matched.verifiers[0].iterations))
+	a.good.add(a.good.mac(c.account(), c.prefix, c.secrets.state, c.password), c.matched.kind)
 	a.succeeded(c)
 	return nil
 }
@@ -289,19 +234,23 @@ func (a *Authenticator) succeeded(c *claim) {
 	a.bans.good(c.prefix)
 }
 
-// hash computes a claim's verifier when it is its turn.
-func (a *Authenticator) hash(ctx context.Context, c *claim) (bool, error) {
+// hash looks for the secret that a claim is about when it is its turn.
+func (a *Authenticator) hash(ctx context.Context, c *claim) error {
 	timeout := time.NewTimer(maxHold)
 	defer timeout.Stop()
 	select {
 	case a.hashing <- struct{}{}:
 	case <-timeout.C:
-		return false, &ThrottledError{Wait: maxHold}
+		return &ThrottledError{Wait: maxHold}
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
 	defer func() { <-a.hashing }()
-	return c.verifier.matches(c.password)
+	if err := c.match(); err != nil || c.matched == nil {
+		return err
+	}
+	a.renew(c)
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -337,16 +286,6 @@ func (a *Authenticator) report(c *claim, peer netip.Addr, err error) {
 	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		a.log.Error("login_error", append(attrs, slog.String("error", err.Error()))...)
 	}
-}
-
-// SetPassword gives an account a new password. Logins with the old one end
-// at once: what is remembered of logins hangs on the stored verifier.
-func (a *Authenticator) SetPassword(id storage.AccountID, password string) error {
-	credential, err := NewCredential(password)
-	if err != nil {
-		return err
-	}
-	return a.st.SetCredential(id, credential)
 }
 
 // clip bounds what a client can make us keep or log.

@@ -23,11 +23,16 @@ type macCache struct {
 	key [sha256.Size]byte
 
 	mu      sync.Mutex
-	expires map[[sha256.Size]byte]time.Time
+	entries map[[sha256.Size]byte]macEntry
+}
+
+type macEntry struct {
+	expires time.Time
+	kind    string // of the credential that it was
 }
 
 func newMACCache() *macCache {
-	c := &macCache{expires: map[[sha256.Size]byte]time.Time{}}
+	c := &macCache{entries: map[[sha256.Size]byte]macEntry{}}
 	_, _ = rand.Read(c.key[:]) // never fails: crypto/rand
 	return c
 }
@@ -45,34 +50,34 @@ func (c *macCache) mac(parts ...string) (m [sha256.Size]byte) {
 	return m
 }
 
-func (c *macCache) has(m [sha256.Size]byte) bool {
+func (c *macCache) get(m [sha256.Size]byte) (kind string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t, ok := c.expires[m]
-	return ok && time.Now().Before(t)
+	e, ok := c.entries[m]
+	return e.kind, ok && time.Now().Before(e.expires)
 }
 
 // add remembers m, in place of an expired entry or of any when it is full.
-func (c *macCache) add(m [sha256.Size]byte) {
+func (c *macCache) add(m [sha256.Size]byte, kind string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if _, ok := c.expires[m]; !ok && len(c.expires) >= cacheSize {
+	if _, ok := c.entries[m]; !ok && len(c.entries) >= cacheSize {
 		c.makeRoom(now)
 	}
-	c.expires[m] = now.Add(cacheTime)
+	c.entries[m] = macEntry{now.Add(cacheTime), kind}
 }
 
 func (c *macCache) makeRoom(now time.Time) {
-	for k, t := range c.expires {
-		if !now.Before(t) {
-			delete(c.expires, k)
+	for k, e := range c.entries {
+		if !now.Before(e.expires) {
+			delete(c.entries, k)
 		}
 	}
-	for k := range c.expires {
-		if len(c.expires) < cacheSize {
+	for k := range c.entries {
+		if len(c.entries) < cacheSize {
 			return
 		}
-		delete(c.expires, k)
+		delete(c.entries, k)
 	}
 }

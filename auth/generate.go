@@ -15,13 +15,21 @@ const (
 	passwordGroup  = 4
 )
 
+// Six groups of five are 135: nobody types an app password twice.
+const (
+	appGroups = 6
+	appGroup  = 5
+)
+
 // GeneratePassword makes a password that can be read out and typed: five
 // groups of four letters, 90 bits.
-func GeneratePassword() string {
+func GeneratePassword() string { return generate(passwordGroups, passwordGroup) }
+
+func generate(groups, size int) string {
 	most := big.NewInt(int64(len(passwordLetters)))
-	b := make([]byte, 0, passwordGroups*(passwordGroup+1))
-	for i := range passwordGroups * passwordGroup {
-		if i > 0 && i%passwordGroup == 0 {
+	b := make([]byte, 0, groups*(size+1))
+	for i := range groups * size {
+		if i > 0 && i%size == 0 {
 			b = append(b, '-')
 		}
 		n, _ := rand.Int(rand.Reader, most) // never fails: crypto/rand

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 )
@@ -29,8 +30,8 @@ type Conn struct {
 	Protocol Scope // the one that is spoken
 	Peer     netip.Addr
 	TLS      *tls.ConnectionState // nil without TLS
-	// Certificate is the SHA-256 of what the server showed in the handshake, as
-	// tls-server-end-point wants it (Binding.EndPoint); nil when not known.
+	// Certificate is the hash of what the server showed in the handshake
+	// (Binding.EndPoint); nil when not known.
 	Certificate []byte
 }
 
@@ -93,7 +94,14 @@ func never(*Conn) bool { return false }
 
 // builtin registers what needs no settings.
 func (a *Authenticator) builtin() {
-	a.Register(Mechanism{Name: "SCRAM-SHA-256", Announced: never, Start: func(c *Conn) Exchange { return &scramExchange{a: a, c: c} }})
+	for _, v := range []scramVariant{{plus: true}, {}, {sha1: true, plus: true}, {sha1: true}} {
+		m := Mechanism{Name: v.name(), Start: func(c *Conn) Exchange { return &scramExchange{a: a, c: c, v: v} }}
+		if v.plus {
+			m.Available = (*Conn).canBind
+		}
+		m.Announced = func(*Conn) bool { return a.scramReady(v.sha1) }
+		a.Register(m)
+	}
 	a.Register(Mechanism{Name: "PLAIN", Start: func(c *Conn) Exchange { return &plainExchange{a, c} }})
 	a.Register(Mechanism{Name: "LOGIN", Announced: never, Start: func(c *Conn) Exchange { return &loginExchange{a: a, c: c} }})
 }
@@ -127,10 +135,14 @@ func (a *Authenticator) Plain(ctx context.Context, c *Conn, login, password stri
 
 // finish is the end of every mechanism: who the client is was checked; what
 // remains is whether it may be who it wants to be.
-func (a *Authenticator) finish(_ *Conn, authzid string, check func() (Identity, error)) ([]byte, *Identity, error) {
+func (a *Authenticator) finish(c *Conn, authzid string, check func() (Identity, error)) ([]byte, *Identity, error) {
 	who, err := check()
 	if err != nil {
 		return nil, nil, err
+	}
+	if who.Scope != 0 && who.Scope&c.Protocol == 0 {
+		a.log.Info("login_out_of_scope", slog.String("peer", c.Peer.String()), slog.String("account", string(who.Account)))
+		return nil, nil, fmt.Errorf("%w: the app password is not for this protocol", ErrNotAllowed)
 	}
 	if authzid != "" && !strings.EqualFold(authzid, who.Login) {
 		return nil, nil, fmt.Errorf("%w: nobody may act for another here", ErrNotAllowed)
@@ -153,28 +165,4 @@ func (x *loginExchange) Next(ctx context.Context, response []byte) ([]byte, *Ide
 	return x.a.finish(x.c, "", func() (Identity, error) {
 		return x.a.Password(ctx, x.login.Login, x.login.Password, x.c.Peer)
 	})
-}
-
-// scramExchange is SCRAM over the steps of an Exchange.
-type scramExchange struct {
-	a     *Authenticator
-	c     *Conn
-	scram *Scram
-}
-
-func (x *scramExchange) Next(ctx context.Context, response []byte) ([]byte, *Identity, error) {
-	if x.scram == nil {
-		if response == nil {
-			return []byte{}, nil, nil
-		}
-		scram, challenge, err := x.a.StartScram(response, x.c.Peer)
-		x.scram = scram
-		return challenge, nil, err
-	}
-	var signature []byte
-	_, who, err := x.a.finish(x.c, x.scram.Authzid(), func() (who Identity, err error) {
-		signature, who, err = x.scram.Finish(ctx, response)
-		return who, err
-	})
-	return signature, who, err
 }

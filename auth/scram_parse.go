@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -19,6 +18,8 @@ type scramFirst struct {
 	authzid string
 	login   string
 	nonce   string
+	binding string // name of the channel binding, or ""
+	strip   bool   // the client could bind channels, and thinks that we can't
 }
 
 type scramFinal struct {
@@ -40,9 +41,10 @@ func parseScramFirst(b []byte) (f scramFirst, err error) {
 	case !ok || !ok2:
 		return f, scramError("a first message begins with a binding flag and a name")
 	case strings.HasPrefix(flag, "p="):
-		return f, scramError("channel binding is for mechanisms with -PLUS")
-	case flag != "n" && flag != "y":
-		// "y": the client could bind channels and thinks that we can't, which is true.
+		f.binding = flag[2:]
+	case flag == "y":
+		f.strip = true
+	case flag != "n":
 		return f, scramError("the binding flag is n, y or p=")
 	}
 	f.header, f.bare = flag+","+authzid+",", bare
@@ -104,7 +106,7 @@ func printable(s string) bool {
 	return s != ""
 }
 
-func parseScramFinal(b []byte) (f scramFinal, err error) {
+func parseScramFinal(b []byte, proof int) (f scramFinal, err error) {
 	if len(b) > maxScram || !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
 		return f, scramError("a message is UTF-8 without NUL, and short")
 	}
@@ -126,7 +128,7 @@ func parseScramFinal(b []byte) (f scramFinal, err error) {
 		return f, scramError("c= is base64")
 	}
 	f.proof, err = base64.StdEncoding.DecodeString(text[at+len(",p="):])
-	if err != nil || len(f.proof) != sha256.Size {
+	if err != nil || len(f.proof) != proof {
 		return f, scramError("p= is a proof in base64")
 	}
 	return f, nil

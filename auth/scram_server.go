@@ -3,25 +3,37 @@ package auth
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
+
+	"nestbox/storage"
 )
 
-// A Scram is the server's side of one SCRAM-SHA-256 exchange (RFC 5802,
-// RFC 7677): the password never comes over the wire, and the client learns
-// that the server knows it too.
-type Scram struct {
-	a     *Authenticator
-	peer  netip.Addr
-	claim *claim
-	first scramFirst
+// A scramVariant is one of the mechanisms.
+type scramVariant struct{ sha1, plus bool }
 
+func (v scramVariant) name() string {
+	if v.plus {
+		return schemeOf(v.sha1) + "-PLUS"
+	}
+	return schemeOf(v.sha1)
+}
+
+// A scramExchange is the server's side of one SCRAM exchange (RFC 5802, RFC 7677):
+// the password never comes over the wire, and the client learns that the server
+// knows it too.
+type scramExchange struct {
+	a *Authenticator
+	c *Conn
+	v scramVariant
+
+	begun       bool
+	claim       *claim
+	params      verifier // what the client was sent: salt and iterations
+	first       scramFirst
 	nonce       string // the client's and ours
 	serverFirst string
 }
@@ -29,38 +41,58 @@ type Scram struct {
 // scramNonce is the size of our half of the nonce; 192 bits never repeat.
 const scramNonce = 24
 
-// StartScram takes the client's first message and returns the answer to it.
-// An account that doesn't exist is answered like one that does: with a salt
-// and iterations that stay the same.
-func (a *Authenticator) StartScram(message []byte, peer netip.Addr) (*Scram, []byte, error) {
+// Next is Exchange's. An account that doesn't exist is answered like one that
+// does: with a salt and iterations that stay the same.
+func (x *scramExchange) Next(ctx context.Context, response []byte) (challenge []byte, who *Identity, err error) {
+	switch {
+	case x.begun:
+		_, who, err = x.a.finish(x.c, x.first.authzid, func() (who Identity, err error) {
+			challenge, who, err = x.finish(ctx, response)
+			return who, err
+		})
+		return challenge, who, err
+	case response == nil:
+		return []byte{}, nil, nil
+	}
 	var b [scramNonce]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand
-	return a.startScram(message, base64.RawStdEncoding.EncodeToString(b[:]), peer)
+	challenge, err = x.start(response, base64.RawStdEncoding.EncodeToString(b[:]))
+	return challenge, nil, err
 }
 
-func (a *Authenticator) startScram(message []byte, nonce string, peer netip.Addr) (*Scram, []byte, error) {
-	first, err := parseScramFirst(message)
-	if err != nil {
-		return nil, nil, err
+func (x *scramExchange) start(message []byte, nonce string) (challenge []byte, err error) {
+	x.begun = true
+	if x.first, err = parseScramFirst(message); err != nil {
+		return nil, err
 	}
-	s := &Scram{a: a, peer: peer, first: first, nonce: first.nonce + nonce}
-	if s.claim, err = a.lookup(first.login, peer); err != nil {
-		return nil, nil, err
+	if x.v.plus != (x.first.binding != "") {
+		return nil, scramError("p= and a mechanism with -PLUS belong together")
+	}
+	if x.v.plus && x.c.bindingData(x.first.binding) == nil {
+		return nil, scramError("the connection has no channel binding of that name, take tls-exporter")
+	}
+	x.nonce = x.first.nonce + nonce
+	if x.claim, err = x.a.lookup(x.first.login, x.c.Peer); err != nil {
+		return nil, err
 	}
 	// Looked for in any case: the answer takes as long for a real account.
-	decoy, err := a.scramDecoy(first.login)
-	if err != nil {
-		return nil, nil, err
+	if x.params, err = x.a.scramDecoy(x.first.login); err != nil {
+		return nil, err
 	}
-	s.claim.verifier = decoy
-	if s.claim.reason == "" {
-		if s.claim.verifier, err = parseVerifier(s.claim.credential); err != nil {
-			return nil, nil, err
+	if x.claim.reason == "" {
+		if x.claim.secrets.params.iterations > 0 {
+			x.params = x.claim.secrets.params
+		} else {
+			x.claim.reason = "no_verifier"
 		}
 	}
-	s.serverFirst = fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce,
-		base64.StdEncoding.EncodeToString(s.claim.verifier.salt), s.claim.verifier.iterations)
-	return s, []byte(s.serverFirst), nil
+	return x.greet(), nil
+}
+
+// greet is the server's first message.
+func (x *scramExchange) greet() []byte {
+	x.serverFirst = fmt.Sprintf("r=%s,s=%s,i=%d", x.nonce, base64.StdEncoding.EncodeToString(x.params.salt), x.params.iterations)
+	return []byte(x.serverFirst)
 }
 
 // scramDecoy is the decoy of a login with the iterations of one of the
@@ -79,107 +111,177 @@ func (a *Authenticator) scramDecoy(login string) (verifier, error) {
 		if bytes.Compare(weight, most) <= 0 {
 			continue
 		}
-		credential, err := a.st.Credential(info.ID)
+		rows, err := a.st.Credentials(info.ID)
 		if err != nil {
 			return v, err
 		}
-		if real, err := parseVerifier(credential); err == nil {
-			most, v.iterations = weight, real.iterations
+		if real, _ := parseSecrets(rows); real.params.iterations > 0 {
+			most, v.iterations = weight, real.params.iterations
 		}
 	}
 	return v, nil
 }
 
-// Authzid is for whom the client wants to act, or "".
-func (s *Scram) Authzid() string { return s.first.authzid }
-
-// Login is the name that the client logs in with.
-func (s *Scram) Login() string { return s.first.login }
-
-// Finish takes the client's last message and returns what proves the server
+// finish takes the client's last message and returns what proves the server
 // to it. Errors and delays are those of Password.
-func (s *Scram) Finish(ctx context.Context, message []byte) ([]byte, Identity, error) {
-	final, err := parseScramFinal(message)
-	switch {
-	case err != nil:
-		return nil, Identity{}, err
-	case !bytes.Equal(final.binding, []byte(s.first.header)):
-		return nil, Identity{}, scramError("channel binding isn't that of the first message")
-	case final.nonce != s.nonce:
-		return nil, Identity{}, scramError("nonce isn't that of the first message")
-	}
-	text := []byte(s.first.bare + "," + s.serverFirst + "," + final.withoutProof)
-	err = s.check(ctx, text, final.proof)
-	s.a.report(s.claim, s.peer, err)
+func (x *scramExchange) finish(ctx context.Context, message []byte) ([]byte, Identity, error) {
+	final, err := parseScramFinal(message, (&verifier{sha1: x.v.sha1}).size())
 	if err != nil {
 		return nil, Identity{}, err
 	}
-	c := s.claim
-	who := Identity{Account: c.info.ID, Name: c.info.Name, Login: c.login}
-	if s.a.loggedIn != nil {
-		s.a.loggedIn(who)
+	header, ok := bytes.CutPrefix(final.binding, []byte(x.first.header))
+	switch {
+	case !ok || !x.v.plus && len(header) > 0:
+		return nil, Identity{}, scramError("channel binding isn't that of the first message")
+	case final.nonce != x.nonce:
+		return nil, Identity{}, scramError("nonce isn't that of the first message")
 	}
-	signature := sum(c.verifier.serverKey, string(text))
-	return []byte("v=" + base64.StdEncoding.EncodeToString(signature)), who, nil
+	c := x.claim
+	switch {
+	case x.v.plus && subtle.ConstantTimeCompare(header, x.c.bindingData(x.first.binding)) != 1:
+		c.reason = "channel_binding" // somebody sits between the client and us
+	case x.first.strip && x.a.announcesPlus(x.c):
+		// The client was told that we have no -PLUS (RFC 5802 §6).
+		c.reason = "channel_binding_stripped"
+	}
+	text := []byte(x.first.bare + "," + x.serverFirst + "," + final.withoutProof)
+	serverKey, err := x.check(ctx, text, final.proof)
+	x.a.report(c, x.c.Peer, err)
+	if err != nil {
+		return nil, Identity{}, err
+	}
+	signature := serverKey.sum(serverKey.serverKey, string(text))
+	return []byte("v=" + base64.StdEncoding.EncodeToString(signature)), x.a.welcome(c), nil
 }
 
-// check is Password's check, without caches: no two exchanges are the same.
-func (s *Scram) check(ctx context.Context, text, proof []byte) error {
-	a, c := s.a, s.claim
+// announcesPlus tells whether clients on the connection are told of channel binding.
+func (a *Authenticator) announcesPlus(c *Conn) bool {
+	return c.canBind() && (a.scramReady(false) || a.scramReady(true))
+}
+
+// check is Password's check, without caches: no two exchanges are the same. It
+// returns the verifier that the client proved to know the password of.
+func (x *scramExchange) check(ctx context.Context, text, proof []byte) (*verifier, error) {
+	a, c := x.a, x.claim
 	if err := a.bans.banned(c.prefix); err != nil {
-		return err
+		return nil, err
 	}
 	wait, ok := a.addresses.reserve(c.prefix)
 	if !ok {
-		return &ThrottledError{Wait: wait}
+		return nil, &ThrottledError{Wait: wait}
 	}
 	more, ok := a.accounts.reserve(c.account())
 	if !ok {
-		return &ThrottledError{Wait: more}
+		return nil, &ThrottledError{Wait: more}
 	}
 	if a.queued.Add(1) > maxQueue {
 		a.queued.Add(-1)
-		return &ThrottledError{Wait: maxHold}
+		return nil, &ThrottledError{Wait: maxHold}
 	}
 	defer a.queued.Add(-1)
 	if err := pause(ctx, max(wait, more)); err != nil {
-		return err
+		return nil, err
 	}
 	// The client may have let minutes pass since its first message: a password
 	// that was changed, or an account that was disabled, no longer logs in.
-	now, err := a.lookup(c.login, s.peer)
+	now, err := a.lookup(c.login, x.c.Peer)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ok = c.verifier.proves(text, proof)
+	matched, v := x.matches(text, proof)
 	switch {
 	case c.reason != "":
 	case now.reason != "":
 		c.reason = now.reason
-	case now.info.ID != c.info.ID || !slices.Equal(now.credential, c.credential):
-		c.reason = "password_changed"
-	case !ok:
+	case matched == nil:
 		c.reason = "wrong_password"
+	case now.info.ID != c.info.ID || !now.secrets.has(matched, v):
+		c.reason = "password_changed"
 	default:
-		c.info = now.info
+		c.info, c.matched = now.info, matched
 		a.succeeded(c)
-		return nil
+		return v, nil
 	}
 	a.failed(c)
-	return ErrBadLogin
+	return nil, ErrBadLogin
+}
+
+// matches finds the secret whose password the client knows, among those with the
+// salt and iterations that it was sent. All are tried.
+func (x *scramExchange) matches(text, proof []byte) (matched *secret, with *verifier) {
+	list := x.claim.secrets.list
+	for i := range list {
+		v := list[i].verifier(x.v.sha1)
+		if v != nil && v.sharing(&x.params) && v.proves(text, proof) && matched == nil {
+			matched, with = &list[i], v
+		}
+	}
+	if len(list) == 0 { // a decoy, which is proved by nothing
+		v := x.params
+		v.sha1, v.storedKey = x.v.sha1, make([]byte, v.size())
+		v.proves(text, proof)
+	}
+	return matched, with
+}
+
+// has tells whether a secret is still there as it was.
+func (s *secrets) has(old *secret, v *verifier) bool {
+	now := s.find(old.kind)
+	if now == nil || now.scope != old.scope {
+		return false
+	}
+	same := now.verifier(v.sha1)
+	return same != nil && bytes.Equal(same.storedKey, v.storedKey)
 }
 
 // proves tells whether the client that signed text knows the password
-// (RFC 5802 §3). A decoy is proved by nothing.
+// (RFC 5802 §3).
 func (v *verifier) proves(text, proof []byte) bool {
-	stored := v.storedKey
-	if len(stored) != sha256.Size {
-		stored = make([]byte, sha256.Size)
+	signature := v.sum(v.storedKey, string(text))
+	clientKey := make([]byte, len(signature))
+	if len(proof) != len(signature) {
+		return false
 	}
-	mac := hmac.New(sha256.New, stored)
-	mac.Write(text)
-	clientKey := make([]byte, sha256.Size)
-	subtle.XORBytes(clientKey, mac.Sum(nil), proof)
-	h := sha256.Sum256(clientKey)
-	return subtle.ConstantTimeCompare(h[:], stored) == 1 && len(v.storedKey) == sha256.Size
+	subtle.XORBytes(clientKey, signature, proof)
+	return v.stores(v.digest(clientKey))
+}
+
+// scramReady tells whether SCRAM with a hash is announced: once every account that
+// somebody logs in to has all it needs for it. A client that picks it doesn't fall
+// back to PLAIN.
+func (a *Authenticator) scramReady(sha1 bool) bool {
+	version := a.st.SettingsVersion() // before it is looked at
+	a.readyMu.Lock()
+	defer a.readyMu.Unlock()
+	if a.ready == nil || a.readyAt != version {
+		a.ready, a.readyAt = a.findReady(), version
+	}
+	if sha1 {
+		return a.ready[1]
+	}
+	return a.ready[0]
+}
+
+func (a *Authenticator) findReady() *[2]bool {
+	accounts, err := a.st.Accounts()
+	if err != nil {
+		return new([2]bool)
+	}
+	ready := [2]bool{true, true}
+	for _, info := range accounts {
+		if info.Disabled || info.Shared() {
+			continue
+		}
+		rows, err := a.st.Credentials(info.ID)
+		if errors.Is(err, storage.ErrNoAccount) {
+			continue // deleted meanwhile
+		}
+		var s secrets
+		if err == nil {
+			s, err = parseSecrets(rows)
+		}
+		ready[0] = ready[0] && err == nil && s.complete(false)
+		ready[1] = ready[1] && err == nil && s.complete(true)
+	}
+	return &ready
 }

@@ -88,23 +88,24 @@ func TestCacheBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newMACCache()
 		for i := range 2 * cacheSize {
-			c.add(c.mac(fmt.Sprint(i)))
+			c.add(c.mac(fmt.Sprint(i)), "")
 		}
-		if len(c.expires) != cacheSize {
-			t.Errorf("%d entries, want %d", len(c.expires), cacheSize)
+		if len(c.entries) != cacheSize {
+			t.Errorf("%d entries, want %d", len(c.entries), cacheSize)
 		}
 		m := c.mac("a", "bc")
-		c.add(m)
-		if !c.has(m) || c.has(c.mac("ab", "c")) {
+		c.add(m, "app/x")
+		kind, ok := c.get(m)
+		if _, other := c.get(c.mac("ab", "c")); !ok || other || kind != "app/x" {
 			t.Error("the cache confuses logins")
 		}
 		time.Sleep(cacheTime)
-		if c.has(m) {
+		if _, ok := c.get(m); ok {
 			t.Error("remembered for too long")
 		}
-		c.add(c.mac("new"))
-		if len(c.expires) != 1 {
-			t.Errorf("%d entries after all have expired", len(c.expires))
+		c.add(c.mac("new"), "")
+		if len(c.entries) != 1 {
+			t.Errorf("%d entries after all have expired", len(c.entries))
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"nestbox/auth"
 	"nestbox/imap/wire"
 )
 
@@ -30,8 +31,9 @@ type conn struct {
 	heard    time.Time // when the client last sent something
 	loggedIn bool
 
-	stream net.Conn // raw, or TLS over it. Only the connection's goroutine uses it.
-	secure bool
+	stream  net.Conn // raw, or TLS over it. Only the connection's goroutine uses it.
+	secure  bool
+	binding *auth.Binding // of the handshake, with secure
 	// in and out, if any, are a layer over stream that the session put there.
 	in     io.Reader
 	out    io.Writer
@@ -157,11 +159,12 @@ func (c *conn) Write(p []byte) (int, error) {
 // handshake makes the connection a TLS one.
 func (c *conn) handshake() error {
 	_ = c.raw.SetDeadline(time.Now().Add(c.srv.o.HandshakeTimeout))
-	t := tls.Server(c.raw, c.srv.o.TLS)
-	if err := t.HandshakeContext(c.srv.stopping); err != nil {
+	t := tls.Server(c.raw, c.srv.tls)
+	ctx, binding := auth.NewBinding(c.srv.stopping)
+	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	c.stream, c.secure = t, true
+	c.stream, c.secure, c.binding = t, true, binding
 	return nil
 }
 

@@ -72,7 +72,10 @@ func (s *session) command() (err error) {
 		f(s)
 	}
 	s.tag = r.tag
-	rep, err := reply{}, s.recheck(r)
+	rep, err := reply{}, s.permitted(r)
+	if err == nil {
+		err = s.recheck(r)
+	}
 	if err == nil {
 		rep, err = runner.run(s, r)
 	}

@@ -61,8 +61,8 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if s.hold, err = s.srv.o.Store.Login(id.Account, loginWaker{s.c}); err != nil {
-		return reply{}, auth.ErrBadLogin // deleted or disabled since the password was found good
+	if s.hold, err = s.srv.o.Store.LoginBy(id.Account, id.Account, id.Secret, loginWaker{s.c}); err != nil {
+		return reply{}, auth.ErrBadLogin // deleted, disabled or revoked since the password was found good
 	}
 	off, _ := s.srv.tables.switchedOff(info.Extensions)
 	s.off = extSet(s.srv.tables.off.Load()) | off // as it is now, not when the client connected

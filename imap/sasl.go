@@ -13,7 +13,7 @@ func (s *session) authConn() *auth.Conn {
 	c := &auth.Conn{Protocol: auth.ScopeIMAP, Peer: s.c.peer}
 	if t, ok := s.c.stream.(*tls.Conn); ok {
 		state := t.ConnectionState()
-		c.TLS = &state
+		c.TLS, c.Certificate = &state, s.c.binding.EndPoint()
 	}
 	return c
 }

@@ -47,7 +47,7 @@ func TestAuthenticateScram(t *testing.T) {
 	t.Parallel()
 	b := newTestBox(t, nil)
 	c := b.dial()
-	if caps := c.ok("CAPABILITY"); contains(caps, "AUTH=SCRAM") || contains(caps, "AUTH=LOGIN") {
+	if caps := c.ok("CAPABILITY"); !contains(caps, "AUTH=SCRAM-SHA-256 ") || contains(caps, "-PLUS") || contains(caps, "AUTH=LOGIN") {
 		t.Errorf("%q", caps)
 	}
 	const bare = "n=ann,r=fyko+d2lbbFgONRv9qkxdawL"

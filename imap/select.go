@@ -52,6 +52,7 @@ func (c *selectCmd) run(s *session, _ *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	c.readOnly = c.readOnly || s.login.ReadOnly()
 	sel := &selection{home: p.home, examined: c.readOnly}
 	// Watched first, read then: no change can fall between.
 	sel.stop = p.account.Watch(p.ID, s.c)

@@ -68,6 +68,7 @@ func (o *Options) setDefaults() {
 
 // A Server serves IMAP to all accounts of a store.
 type Server struct {
+	tls    *tls.Config // of the options, with a record for channel binding
 	o      Options
 	tables *tables
 	ctx    context.Context // ends when connections are cut off
@@ -91,7 +92,7 @@ var ErrServerClosed = errors.New("imap: server closed")
 func NewServer(o Options) *Server {
 	o.setDefaults()
 	s := &Server{
-		o: o, listeners: make(map[net.Listener]struct{}),
+		o: o, tls: auth.RecordBinding(o.TLS), listeners: make(map[net.Listener]struct{}),
 		conns: make(map[*conn]struct{}), perAddr: make(map[netip.Addr]int),
 	}
 	s.ctx, s.cut = context.WithCancel(context.Background())

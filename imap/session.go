@@ -194,6 +194,10 @@ func (s *session) now() time.Time {
 func (s *session) reset() {
 	s.unselect()
 	s.endOwn()
+	if s.hold != nil {
+		s.hold.Close()
+		s.c.seen(newsLogin) // of a login that is over anyway
+	}
 	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, off: extSet(s.srv.tables.off.Load()), scratch: s.scratch}
 	s.d.SetUTF8(false)
 	s.w.SetUTF8(false)

@@ -190,7 +190,12 @@ func (st *Store) writeNotes() error {
 	pending := st.notes.pending
 	st.notes.pending = nil
 	st.notes.Unlock()
-	if len(pending) == 0 {
+	// Uses of credentials go along; alone they are worth no commit before the end.
+	if len(pending) == 0 && !st.isClosed() {
+		return nil
+	}
+	used := st.takeUses()
+	if len(pending) == 0 && len(used) == 0 {
 		return nil
 	}
 	err := st.tryUpdate(func(tx *bolt.Tx) error {
@@ -205,11 +210,12 @@ func (st *Store) writeNotes() error {
 				return err
 			}
 		}
-		return nil
+		return putUses(tx, used)
 	})
 	if err == nil {
 		return nil
 	}
+	st.keepUses(used)
 	st.notes.Lock()
 	defer st.notes.Unlock()
 	if st.notes.pending == nil {

@@ -22,7 +22,9 @@ package storage
 //	                             4 extension switched off (repeated),
 //	                             5 setting: key, NUL, value (repeated)
 //	names        account name -> AccountID
-//	credentials  AccountID "/" kind -> what auth makes of a password; kind "password"
+//	credentials  AccountID "/" kind -> what auth makes of a password; kind "password" is the
+//	                             main one, others are auth's (auth/secrets.go) but for
+//	                             "used/" kind -> time: when it was last used
 //	deleted      AccountID    -> fields: 1 name, 2 time, 3 its row in accounts, 4 an address's
 //	                             row (repeated), 5 credential: kind, NUL, value (repeated);
 //	                             its folder is, or at the next open becomes,

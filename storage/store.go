@@ -69,6 +69,7 @@ type Store struct {
 	notes  struct {
 		sync.Mutex
 		pending map[AccountID]AccountNote // to be written with the next commit for notes
+		used    map[credentialUse]time.Time
 	}
 
 	// admin lets one change of accounts, names and addresses happen at a

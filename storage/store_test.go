@@ -278,10 +278,10 @@ func TestDamagedValue(t *testing.T) {
 	t.Parallel()
 	st := newSystem(t)
 	info := mustAccount(t, st, "anna")
-	bad := sealSystem(passwordKey(info.ID), []byte("verifier"))
+	bad := sealSystem(credentialKey(info.ID, KindPassword), []byte("verifier"))
 	bad[len(bad)-1] ^= 1
 	if err := st.sys.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketCredentials).Put(passwordKey(info.ID), bad)
+		return tx.Bucket(bucketCredentials).Put(credentialKey(info.ID, KindPassword), bad)
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,14 @@ const (
 // CreateAccount makes an account with its first mailboxes. The credential is
 // auth's; empty, nobody can log in yet.
 func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, error) {
+	if len(credential) == 0 {
+		return st.CreateAccountWith(name, nil)
+	}
+	return st.CreateAccountWith(name, []Credential{{KindPassword, credential}})
+}
+
+// CreateAccountWith is CreateAccount for an account with any number of rows.
+func (st *Store) CreateAccountWith(name string, rows []Credential) (AccountInfo, error) {
 	name, err := CanonicalName(name)
 	if err != nil {
 		return AccountInfo{}, err
@@ -77,10 +85,8 @@ func (st *Store) CreateAccount(name string, credential []byte) (AccountInfo, err
 		return AccountInfo{}, errors.Join(err, a.close(), st.endMaking(info.ID))
 	}
 	err = st.update(func(tx *bolt.Tx) error {
-		if len(credential) > 0 {
-			if err := putSystem(tx, bucketCredentials, passwordKey(info.ID), credential); err != nil {
-				return err
-			}
+		if err := putCredentials(tx, info.ID, rows); err != nil {
+			return err
 		}
 		return errors.Join(
 			putSystem(tx, bucketLogins, []byte(name), []byte(info.ID)),

@@ -7,16 +7,13 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// passwordKey is where the credential of an account's password is.
-func passwordKey(id AccountID) []byte { return []byte(id + "/password") }
-
 // Credential returns what auth made of an account's password, nil when it has none.
 func (st *Store) Credential(id AccountID) (c []byte, err error) {
 	err = st.view(func(tx *bolt.Tx) error {
 		if tx.Bucket(bucketAccounts).Get([]byte(id)) == nil {
 			return ErrNoAccount
 		}
-		b, err := getSystem(tx, bucketCredentials, passwordKey(id))
+		b, err := getSystem(tx, bucketCredentials, credentialKey(id, KindPassword))
 		c = slices.Clone(b)
 		return err
 	})
@@ -33,9 +30,9 @@ func (st *Store) SetCredential(id AccountID, c []byte) error {
 			return ErrNoAccount
 		}
 		if len(c) == 0 {
-			return tx.Bucket(bucketCredentials).Delete(passwordKey(id))
+			return tx.Bucket(bucketCredentials).Delete(credentialKey(id, KindPassword))
 		}
-		return putSystem(tx, bucketCredentials, passwordKey(id), c)
+		return putSystem(tx, bucketCredentials, credentialKey(id, KindPassword), c)
 	})
 	if err == nil {
 		st.endLogins(id, "the password was changed")

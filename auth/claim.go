@@ -1,0 +1,121 @@
+package auth
+
+import (
+	"errors"
+	"net/netip"
+
+	"nestbox/storage"
+)
+
+// A claim is one try to log in.
+type claim struct {
+	login, password string
+	peer            netip.Addr
+	prefix          string // of the peer's address
+	info            storage.AccountInfo
+	known           bool
+	secrets         secrets
+	decoy           verifier // what is computed when it can't succeed
+	reason          string   // why it can't, for the log
+	matched         *secret  // which the client has
+}
+
+// lookup collects what the store knows of a login; the claim is not nil with
+// an error.
+func (a *Authenticator) lookup(login string, peer netip.Addr) (*claim, error) {
+	c := &claim{login: login, peer: peer, prefix: peerPrefix(peer)}
+	info, err := a.st.FindAccount(login)
+	if err != nil && !errors.Is(err, storage.ErrNoAccount) {
+		return c, err
+	}
+	if err == nil {
+		c.info, c.known = info, true
+		rows, err := a.st.Credentials(info.ID)
+		if err != nil {
+			return c, err
+		}
+		if c.secrets, err = parseSecrets(rows); err != nil && len(c.secrets.list) == 0 {
+			return c, err
+		}
+	}
+	switch {
+	case !c.known:
+		c.reason = "unknown"
+	case info.Disabled:
+		c.reason = "disabled"
+	case len(c.secrets.list) == 0:
+		c.reason = "no_password"
+	}
+	return c, nil
+}
+
+// claim is a lookup with a password that has not been looked at yet.
+func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, error) {
+	c, err := a.lookup(login, peer)
+	if err != nil {
+		return c, err
+	}
+	if c.password, err = prepare(password); err != nil {
+		c.password = password
+		if c.reason == "" {
+			c.reason = "unusable_password"
+		}
+	}
+	c.decoy = a.decoyVerifier(login)
+	return c, nil
+}
+
+// account is the claim's key in the account throttle and the caches.
+func (c *claim) account() string {
+	if c.known {
+		return "id " + string(c.info.ID)
+	}
+	return "login " + clip(c.login)
+}
+
+// match computes what the password gives, and sets matched. All secrets that
+// share salt and iterations, as they do, cost one PBKDF2; a claim that can't
+// succeed costs one too.
+func (c *claim) match() error {
+	if c.reason != "" {
+		_, err := c.decoy.matches(c.password)
+		return err
+	}
+	type shared struct {
+		params *verifier
+		stored []byte
+	}
+	var done []shared
+	for i := range c.secrets.list {
+		v := &c.secrets.list[i].verifiers[0]
+		var stored []byte
+		for _, d := range done {
+			if v.sharing(d.params) {
+				stored = d.stored
+			}
+		}
+		if stored == nil {
+			var err error
+			if stored, _, err = v.keys(c.password); err != nil {
+				return err
+			}
+			done = append(done, shared{v, stored})
+		}
+		if v.stores(stored) && c.matched == nil {
+			c.matched = &c.secrets.list[i]
+		}
+	}
+	return nil
+}
+
+// welcome is the end of a login by a secret that succeeded.
+func (a *Authenticator) welcome(c *claim) Identity {
+	who := Identity{Account: c.info.ID, Name: c.info.Name, Login: c.login, Scope: c.matched.scope, Secret: c.matched.kind}
+	if who.AppPassword() != "" {
+		a.st.NoteUse(who.Account, who.Secret)
+	}
+	if a.loggedIn != nil {
+		a.loggedIn(who)
+	}
+	return who
+}
