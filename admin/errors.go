@@ -48,6 +48,7 @@ var errorKinds = []struct {
 	{"no_deleted", storage.ErrNoDeleted, http.StatusNotFound},
 	{"no_rule", storage.ErrNoRule, http.StatusNotFound},
 	{"clock", storage.ErrClock, http.StatusServiceUnavailable},
+	{"app_password", auth.ErrAppPassword, http.StatusConflict},
 	{"no_ban", ErrNoBan, http.StatusNotFound},
 	{"held", storage.ErrHeld, http.StatusForbidden},
 	{"over_quota", storage.ErrOverQuota, http.StatusInsufficientStorage},

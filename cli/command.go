@@ -39,6 +39,7 @@ func commands() table {
 		&cmdACLList, &cmdACLSet, &cmdACLSeen, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
+		&cmdAppPasswordAdd, &cmdAppPasswordList, &cmdAppPasswordRevoke,
 		&cmdBanList, &cmdBanLift,
 		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck, &cmdSalvage,
 		&cmdKept, &cmdPurge, &cmdQuota,
