@@ -24,8 +24,8 @@ import (
 
 // Size gates, of stripped binaries. MIPS has wide instructions.
 const (
-	gate     = 15_000_000
-	gateMIPS = 16_500_000
+	gate     = 18_000_000
+	gateMIPS = 20_000_000
 )
 
 // A target is a machine that nestbox runs on.
