@@ -22,6 +22,10 @@ const (
 	openVolumes = 4
 	// volumeRest is how long one that nobody reads stays open.
 	volumeRest = time.Minute
+	// unseenBlobs are the ids that are left out when a volume can't be looked
+	// at: it may have blobs that mail.db doesn't know, as many as there were
+	// uploads under way when a crash came.
+	unseenBlobs = 1 << 16
 )
 
 // volumes are the body volumes of an account. The last one is written to, by
@@ -167,6 +171,9 @@ func (vs *volumes) lookAtLast() error {
 		return err
 	}
 	vs.b.next = max(vs.b.next, state.highest)
+	if err != nil {
+		vs.b.next += unseenBlobs
+	}
 	vs.looked = true
 	return nil
 }
@@ -174,14 +181,18 @@ func (vs *volumes) lookAtLast() error {
 // lookAtAll opens all volumes once, so that those which aren't as the index
 // knows them are known, and no id is given out that one of them has.
 func (vs *volumes) lookAtAll() {
+	unseen := false
 	for n := vs.last; n > 0; n-- {
 		v, err := vs.get(n)
-		if err != nil {
-			continue // Check says so
-		}
-		if state, err := v.state(); err == nil {
+		if err == nil {
+			var state volumeState
+			state, err = v.state()
 			vs.b.next = max(vs.b.next, state.highest)
 		}
+		unseen = unseen || err != nil && vs.used(n) // Check says which
+	}
+	if unseen && !vs.looked {
+		vs.b.next += unseenBlobs
 	}
 	vs.looked = true
 }
