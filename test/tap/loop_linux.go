@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -122,6 +123,11 @@ type call struct {
 var errPass = errors.New("not below the root")
 
 func (c *call) answer() error {
+	// A process that is started meanwhile would have copies of the program's
+	// open files until it runs, and with them their locks: on a busy machine
+	// for longer than the next server waits for them.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	do := handlers[int(c.nr)]
 	if int(c.nr) == unix.SYS_OPENAT {
 		do = (*call).open
