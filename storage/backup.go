@@ -323,33 +323,16 @@ func (b *accountBackup) begin(c *fileCopy) error {
 }
 
 // freeze has the writer's goroutine take the account's state between two
-// commits. The pins roll on until it comes to that.
+// commits.
 func (b *accountBackup) freeze() error {
-	done := make(chan error, 1)
-	go func() {
-		done <- b.a.exec(func(f *files) error {
-			start := time.Now()
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			err := b.take(f)
-			b.stopped = max(b.stopped, time.Since(start))
-			return err
-		})
-	}()
-	timer := time.NewTicker(pinTime)
-	defer timer.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-timer.C:
-			if err := b.roll(); err != nil {
-				b.unpin() // the writer may wait for that
-				<-done
-				return err
-			}
-		}
-	}
+	return b.between(func(f *files) error {
+		start := time.Now()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		err := b.take(f)
+		b.stopped = max(b.stopped, time.Since(start))
+		return err
+	})
 }
 
 func (b *accountBackup) unpin() {

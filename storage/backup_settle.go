@@ -157,7 +157,7 @@ func (b *accountBackup) stale(z *frozen) bool {
 // one that is.
 func (b *accountBackup) sealedVolumes() error {
 	var last uint16
-	if err := b.a.exec(func(f *files) error {
+	if err := b.between(func(f *files) error {
 		last = f.blobs.volumes.last
 		return nil
 	}); err != nil {
@@ -193,6 +193,7 @@ func (b *accountBackup) sealedVolumes() error {
 		p, err = b.beginVolume(last)
 		return err
 	})
+	p.close()
 	if errors.Is(err, ErrUnavailable) {
 		b.skip(last, err)
 		return nil
@@ -200,10 +201,37 @@ func (b *accountBackup) sealedVolumes() error {
 	if err != nil {
 		return err
 	}
-	p.close()
 	name := volumeFile(last)
 	b.last = &fileCopy{file: name, volume: last, pageCopy: pageCopy{pin: pin{name: name, begin: func() (*pinned, error) { return b.beginVolume(last) }}}}
 	return nil
+}
+
+// between has the writer's goroutine run fn between two commits. The commit
+// before it may wait for a pin, to map a file anew or to open a volume for
+// writing.
+func (b *accountBackup) between(fn func(f *files) error) error {
+	return b.meanwhile(func() error { return b.a.exec(fn) })
+}
+
+// meanwhile does what may have to wait for others. The pins roll on until it
+// comes to that, since the others may wait for them.
+func (b *accountBackup) meanwhile(do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	timer := time.NewTicker(pinTime)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-timer.C:
+			if err := b.roll(); err != nil {
+				b.unpin()
+				<-done
+				return err
+			}
+		}
+	}
 }
 
 // backupPatience is how long a backup waits for address space that others use:
@@ -213,15 +241,22 @@ const backupPatience = 10 * time.Minute
 // patient does something again while there is no address space for it.
 func (b *accountBackup) patient(do func() error) error {
 	for end := time.Now().Add(backupPatience); ; {
-		err := do()
+		err := b.meanwhile(do)
 		if noSpace := new(mapSpaceError); !errors.As(err, &noSpace) && !errors.Is(err, syscall.ENOMEM) || time.Now().After(end) {
 			return err
 		}
-		select {
-		case <-b.ctx.Done():
-			return b.ctx.Err()
-		case <-time.After(mapTurn):
+		if err := b.meanwhile(b.waitTurn); err != nil {
+			return err
 		}
+	}
+}
+
+func (b *accountBackup) waitTurn() error {
+	select {
+	case <-b.ctx.Done():
+		return b.ctx.Err()
+	case <-time.After(mapTurn):
+		return nil
 	}
 }
 

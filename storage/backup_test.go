@@ -327,6 +327,69 @@ func TestBackupToSlowDisk(t *testing.T) {
 	contents(t, copied)
 }
 
+// A volume that was opened to be read only is opened anew for the first who
+// writes to it. That one waits for the backup's pins, and the backup for its
+// turn between two commits: neither may wait for ever.
+func TestBackupHoldsVolumeThatIsWrittenTo(t *testing.T) {
+	st, a := openHooks(t, hooks{volume: 4 << 20, firstBodies: 1 << 10})
+	random := rand.New(rand.NewSource(9))
+	box := inbox(t, a)
+	appendTo(t, a, box.ID, largeMessage(random, 1, 40_000))
+	f, err := a.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.release()
+	v, err := f.blobs.volumes.get(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.closeIdle()
+	b := &accountBackup{ctx: t.Context(), a: a, f: f, sealed: map[uint16]uint64{}}
+	if err := b.sealedVolumes(); err != nil {
+		t.Fatal(err)
+	}
+	defer st.opts.maps().give(&b.lastMap)
+	defer b.unpin()
+	if err := b.roll(); err != nil {
+		t.Fatal(err)
+	}
+	if b.last.now, err = b.last.pin.begin(); err != nil {
+		t.Fatal(err)
+	}
+	if v.write {
+		t.Fatal("the volume is open for writing")
+	}
+	appended := make(chan struct{})
+	go func() {
+		defer close(appended)
+		appendTo(t, a, box.ID, largeMessage(random, 2, 40_000))
+	}()
+	for v.wanted.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	settled := make(chan error, 1)
+	go func() { settled <- b.sealedVolumes() }()
+	for _, done := range []func() bool{
+		func() bool { _, open := <-appended; return !open },
+		func() bool { err = <-settled; return err == nil },
+	} {
+		ended := make(chan bool, 1)
+		go func() { ended <- done() }()
+		select {
+		case ok := <-ended:
+			if !ok {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the backup and the writer wait for one another")
+		}
+	}
+	if !v.write {
+		t.Error("nobody wrote to the volume")
+	}
+}
+
 // A backup that a server has used may hold mail that is nowhere else.
 func TestBackupThatWasServed(t *testing.T) {
 	st, a := openTest(t)
