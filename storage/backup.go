@@ -53,6 +53,10 @@ const (
 	settleTries  = 100
 	// slowAfter attempts the account's writer is slowed down.
 	slowAfter = 6
+	// patientAfter so many, and again after as many, the frozen state is held
+	// twice as long: on a machine that has no time left for the copy, longer
+	// waits of a writer that maps its file anew are better than no backup.
+	patientAfter = 10
 )
 
 // An accountBackup copies an account as it is between two commits, while it is
@@ -248,7 +252,7 @@ func (b *accountBackup) try(n int) (bool, error) {
 	if err := b.freeze(); err != nil {
 		return false, err
 	}
-	return b.settle(min(settleOctets<<min(n, 8), settleMost))
+	return b.settle(min(settleOctets<<min(n, 8), settleMost), frozenTime<<min(n/patientAfter, 5))
 }
 
 // slow gives the copy the time to follow a writer that is faster: half of it.

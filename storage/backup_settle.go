@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// frozenTime bounds how long the frozen state is held.
+// frozenTime bounds how long the frozen state is held, at first.
 const frozenTime = 25 * time.Millisecond
 
 // settle completes the copy of the frozen state if at most so many octets are
-// missing, and hands out the rest of the account.
-func (b *accountBackup) settle(most int) (bool, error) {
+// missing, and can be read in that time, and hands out the rest of the account.
+func (b *accountBackup) settle(most int, within time.Duration) (bool, error) {
 	z := b.frozen
-	finals, err := b.finish(most)
+	finals, err := b.finish(most, within)
 	if err != nil || finals == nil {
 		return false, err
 	}
@@ -47,10 +47,10 @@ type finalCopy struct {
 
 // finish reads what is missing of the frozen state. It gives nil if that is
 // too much; what it read then is handed out, and stays good.
-func (b *accountBackup) finish(most int) (finals []finalCopy, err error) {
+func (b *accountBackup) finish(most int, within time.Duration) (finals []finalCopy, err error) {
 	z := b.frozen
 	complete := !b.stale(z)
-	until := time.Now().Add(frozenTime)
+	until := time.Now().Add(within)
 	b.mu.Lock()
 	for _, c := range []*fileCopy{b.mail, b.last} {
 		if c == nil {
