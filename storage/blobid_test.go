@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // TestVolumeBusyAfterACrash: a crash left a blob in the last volume whose id
@@ -75,4 +77,55 @@ func TestVolumeBusyAfterACrash(t *testing.T) {
 			sound(t, crashed.a)
 		})
 	}
+}
+
+// TestVolumeKnowsItsIDs: mail.db was put back as it was before the last message
+// of a volume, or a crash came between the two commits. Then the volume is
+// written to, and compacted, before anything is uploaded: it still knows the
+// id, and it is not given out again after the next crash.
+func TestVolumeKnowsItsIDs(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(s *blobScene) error{
+		"compaction": func(s *blobScene) error {
+			return s.a.exec(func(f *files) error { return s.commitVolume(f, keyFreed, []byte{}) })
+		},
+		"commit": func(s *blobScene) error {
+			return s.a.exec(func(f *files) error { return s.commitVolume(f, []byte("test"), []byte{}) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newBlobScene(t, smallVolumes, sizesOf(4, 400_000)...)
+			dir := s.a.dir
+			s.a.exec(func(*files) error { putFile(t, filepath.Join(dir, "old"), filepath.Join(dir, "mail.db")); return nil })
+			s.add(noise(100, 300_000))
+			left := s.ids[4]
+			s.restart(func(dir string) { putFile(t, filepath.Join(dir, "mail.db"), filepath.Join(dir, "old")) })
+			s.forget()
+			s.ids, s.text = s.ids[:4], s.text[:4]
+			if err := write(s); err != nil {
+				t.Fatal(err)
+			}
+			if name == "compaction" {
+				if err := s.a.Compact(t.Context(), true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range 2 {
+				s.restart(func(string) {})
+				s.forget()
+				s.add(noise(int64(200+i), 3000))
+				if id := s.ids[len(s.ids)-1]; id <= left {
+					t.Errorf("id %d was given out, and the volume has %d", id, left)
+				}
+			}
+			s.readAll(nothing)
+			sound(t, s.a)
+		})
+	}
+}
+
+// commitVolume commits to the first volume.
+func (s *blobScene) commitVolume(f *files, key, value []byte) error {
+	return f.blobs.volumes.commit(1, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(key, value) })
 }

@@ -165,10 +165,12 @@ func (v *volume) counted(fn func(tx *bolt.Tx) error) func(tx *bolt.Tx) error {
 	}
 }
 
-// stamp is part of each commit of a volume.
+// stamp is part of each commit of a volume. Its highest blob only rises: the
+// file may know one of a crash that mail.db doesn't, and that nobody has looked
+// for yet as nothing was uploaded (lookAtLast).
 func (v *volume) stamp(meta *bolt.Bucket, counter uint64) error {
 	b := v.vs.b
-	return errors.Join(putUint64(meta, "counter", counter), putUint64(meta, "blob", uint64(b.next)),
+	return errors.Join(putUint64(meta, "counter", counter), putUint64(meta, "blob", max(getUint64(meta, "blob"), uint64(b.next))),
 		putUint64(meta, "index", b.counter.Load()), meta.Put([]byte("run"), le32(b.run)))
 }
 
