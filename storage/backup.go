@@ -72,7 +72,7 @@ type accountBackup struct {
 	failed chan struct{} // closed when the receiver failed with err
 	err    error
 
-	sealed map[uint16]uint64 // volumes that were handed out: their counters
+	sealed map[uint16]uint64 // volumes that were handed out: their counters, as the index saw them
 
 	mu      sync.Mutex // of what the writer's goroutine shares
 	mail    *fileCopy

@@ -286,6 +286,7 @@ func (b *accountBackup) sealedVolume(n uint16) error {
 			return err
 		}
 		s := newPageSlice(copySlice, copyTime)
+		seen := b.f.blobs.volumes.lastSeen(n) // before the state that is copied, or it is copied once more
 		p, err := b.beginVolume(n)
 		if err != nil {
 			return err
@@ -293,7 +294,7 @@ func (b *accountBackup) sealedVolume(n uint16) error {
 		state, err := p.state(nil)
 		if err == nil && state != first {
 			c, first = pageCopy{pin: pin{name: name}}, state
-			b.sealed[n] = getUint64(p.tx.Bucket(bucketMeta), "counter")
+			b.sealed[n] = seen // not the file's own counter, which mail.db may not know (a compaction, and then a restart)
 			if b.have[name] == state {
 				p.close()
 				return b.emit(&BackupPart{Kind: BackupKeep, Name: name, State: state})
