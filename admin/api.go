@@ -61,6 +61,7 @@ type API interface {
 	PolicyAPI
 	SharingAPI
 	BansAPI
+	AuditAPI
 	AppPasswordAPI
 	// Portable writes all mail as a portable stream (storage.Store.WritePortable).
 	Portable(ctx context.Context, w io.Writer) error

@@ -12,7 +12,7 @@ import (
 )
 
 // BansAPI is about addresses that aren't served because too many of their
-// logins failed. Only a running server has them.
+// logins failed.
 type BansAPI interface {
 	Bans(ctx context.Context) ([]auth.Ban, error)
 	// LiftBan ends the ban of an address. ErrNoBan says that there is none.
@@ -24,10 +24,10 @@ var ErrNoBan = errors.New("it is not banned")
 
 // Bans lists the bans.
 func (l *Local) Bans(context.Context) ([]auth.Ban, error) {
-	if l.Auth == nil {
-		return nil, fmt.Errorf("%w: bans are in a running server's memory", ErrNoServer)
+	if l.Auth != nil {
+		return l.Auth.Bans(), nil
 	}
-	return l.Auth.Bans(), nil
+	return auth.StoredBans(l.st)
 }
 
 // LiftBan ends a ban.
@@ -36,13 +36,16 @@ func (l *Local) LiftBan(_ context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	if l.Auth == nil {
-		return fmt.Errorf("%w: bans are in a running server's memory", ErrNoServer)
+	lifted := false
+	if l.Auth != nil {
+		lifted = l.Auth.LiftBan(peer)
+	} else {
+		lifted, err = auth.LiftStoredBan(l.st, peer)
 	}
-	if !l.Auth.LiftBan(peer) {
-		return ErrNoBan
+	if err == nil && !lifted {
+		err = ErrNoBan
 	}
-	return nil
+	return err
 }
 
 // bannedAddress reads an address, or a network as bans are listed.

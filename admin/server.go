@@ -121,6 +121,7 @@ func (s *Server) routes() http.Handler {
 	s.policyRoutes(mux)
 	s.sharingRoutes(mux)
 	s.banRoutes(mux)
+	s.auditRoutes(mux)
 	s.appPasswordRoutes(mux)
 	mux.HandleFunc("GET /v1/portable", s.portable)
 	return mux

@@ -52,7 +52,7 @@ func AddAppPassword(st *storage.Store, id storage.AccountID, name string, scope 
 	}
 	password := generate(appGroups, appGroup)
 	s := secret{kind: kindApp + name, scope: scope, created: st.Now().UTC().Truncate(time.Second)}
-	return password, put(st, id, s, password, func(rows []storage.Credential) error {
+	err = put(st, id, s, password, func(rows []storage.Credential) error {
 		apps := 0
 		for _, r := range rows {
 			if r.Kind == s.kind {
@@ -67,6 +67,7 @@ func AddAppPassword(st *storage.Store, id storage.AccountID, name string, scope 
 		}
 		return nil
 	})
+	return password, audited(st, id, fmt.Sprintf("app password %s added, for %s", name, scope), err)
 }
 
 // AppPasswords lists those of an account by name.
@@ -98,7 +99,7 @@ func RevokeAppPassword(st *storage.Store, id storage.AccountID, name string) err
 		return err
 	}
 	kind := kindApp + name
-	return st.ChangeCredentials(id, func(rows []storage.Credential) (change storage.CredentialChange, err error) {
+	err = st.ChangeCredentials(id, func(rows []storage.Credential) (change storage.CredentialChange, err error) {
 		if !slices.ContainsFunc(rows, func(r storage.Credential) bool { return r.Kind == kind }) {
 			return change, appPasswordError("there is none named %q", name)
 		}
@@ -106,4 +107,5 @@ func RevokeAppPassword(st *storage.Store, id storage.AccountID, name string) err
 		change.Ends, change.Why = func(by string) bool { return by == kind }, "the app password was revoked"
 		return change, nil
 	})
+	return audited(st, id, fmt.Sprintf("app password %s revoked", name), err)
 }

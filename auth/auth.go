@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,8 +40,11 @@ const (
 	// of logins leaves the other cores to the mail.
 	maxHashing = 2
 	// maxQueue is how many logins wait for a hash or out a delay. Each is a
-	// connection and a password in memory.
-	maxQueue = 256
+	// connection and a password in memory. Those from addresses that guessed wrong
+	// lately get no more than suspectQueue of the places, and one of the hashes at a
+	// time: the others don't wait for them.
+	maxQueue     = 256
+	suspectQueue = 192
 )
 
 // Options of an Authenticator.
@@ -73,6 +75,8 @@ type Authenticator struct {
 	addresses  *throttle
 	accounts   *throttle
 	bans       *bans
+	friends    *lately // accounts with the addresses that log in to them
+	suspects   chan struct{}
 
 	mechanisms []Mechanism
 
@@ -106,11 +110,12 @@ func New(st *storage.Store, o Options) *Authenticator {
 	}
 	a := &Authenticator{
 		st: st, log: o.Log, loggedIn: o.LoggedIn,
-		hashing: make(chan struct{}, min(maxHashing, runtime.NumCPU())),
-		good:    newMACCache(), bad: newMACCache(),
+		hashing: make(chan struct{}, maxHashing), suspects: make(chan struct{}, 1),
+		good: newMACCache(), bad: newMACCache(),
 		addresses: newThrottle(addressRule), accounts: newThrottle(accountRule),
-		bans: newBans(o.Log, o.BanAfter, o.BanExempt),
+		bans: newBans(o.Log, o.BanAfter, o.BanExempt), friends: newLately(),
 	}
+	a.remember()
 	a.iterations.Store(int64(calibrated()))
 	a.decoy = a.decoyKey()
 	a.builtin()
@@ -150,11 +155,15 @@ func (a *Authenticator) decoyVerifier(login string) verifier {
 // make it wait before it answers: longer with each from one address, and with
 // each for one account.
 func (a *Authenticator) Password(ctx context.Context, login, password string, peer netip.Addr) (Identity, error) {
-	c, err := a.claim(login, password, peer)
+	return a.password(ctx, &Conn{Peer: peer}, login, password)
+}
+
+func (a *Authenticator) password(ctx context.Context, conn *Conn, login, password string) (Identity, error) {
+	c, err := a.claim(login, password, conn.Peer)
 	if err == nil {
 		err = a.check(ctx, c)
 	}
-	a.report(c, peer, err)
+	a.report(c, conn, err)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -176,15 +185,14 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	// could be asked as often as one likes.
 	kind, cached := a.good.get(good)
 	cached = cached && c.reason == ""
-	if _, again := a.bad.get(bad); !cached && !again {
+	if _, again := a.bad.get(bad); !cached && !again && !a.isFriend(c) {
 		more, ok := a.accounts.reserve(c.account())
 		if !ok {
 			return &ThrottledError{Wait: more}
 		}
 		wait = max(wait, more)
 	}
-	if a.queued.Add(1) > maxQueue {
-		a.queued.Add(-1)
+	if !a.enqueue(c) {
 		return &ThrottledError{Wait: maxHold}
 	}
 	defer a.queued.Add(-1)
@@ -196,7 +204,7 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	case cached:
 		c.matched = c.secrets.find(kind)
 		a.good.add(good, kind)
-		a.bans.good(c.prefix)
+		a.known(c)
 		return nil
 	case again:
 		// The same wrong password once more is a device with an old one, not
@@ -231,21 +239,53 @@ func (a *Authenticator) failed(c *claim) {
 // account must not guess at others for free.
 func (a *Authenticator) succeeded(c *claim) {
 	a.accounts.forget(c.account())
+	a.known(c)
+}
+
+// known notes that somebody logged in from an address to an account.
+func (a *Authenticator) known(c *claim) {
 	a.bans.good(c.prefix)
+	a.friends.add(c.friendship(), time.Now())
+}
+
+// isFriend tells whether a claim comes from where the account's owner has logged
+// in within a week: others' guesses at the account don't hold it back.
+func (a *Authenticator) isFriend(c *claim) bool {
+	at, ok := a.friends.get(c.friendship())
+	return ok && time.Since(at) < knownFor
+}
+
+// enqueue gives a login a place among those that wait.
+func (a *Authenticator) enqueue(c *claim) bool {
+	places := int32(maxQueue)
+	if c.suspect = a.addresses.failing(c.prefix); c.suspect {
+		places = suspectQueue
+	}
+	if a.queued.Add(1) > places {
+		a.queued.Add(-1)
+		return false
+	}
+	return true
 }
 
 // hash looks for the secret that a claim is about when it is its turn.
 func (a *Authenticator) hash(ctx context.Context, c *claim) error {
 	timeout := time.NewTimer(maxHold)
 	defer timeout.Stop()
-	select {
-	case a.hashing <- struct{}{}:
-	case <-timeout.C:
-		return &ThrottledError{Wait: maxHold}
-	case <-ctx.Done():
-		return ctx.Err()
+	gates := []chan struct{}{a.hashing}
+	if c.suspect {
+		gates = []chan struct{}{a.suspects, a.hashing}
 	}
-	defer func() { <-a.hashing }()
+	for _, gate := range gates {
+		select {
+		case gate <- struct{}{}:
+		case <-timeout.C:
+			return &ThrottledError{Wait: maxHold}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { <-gate }()
+	}
 	if err := c.match(); err != nil || c.matched == nil {
 		return err
 	}
@@ -269,11 +309,11 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // report logs a login that failed. A login name that isn't an account's is
 // not logged: people type passwords into the wrong field.
-func (a *Authenticator) report(c *claim, peer netip.Addr, err error) {
+func (a *Authenticator) report(c *claim, conn *Conn, err error) {
 	if err == nil {
 		return
 	}
-	attrs := []any{slog.String("peer", peer.String()), slog.String("reason", c.reason)}
+	attrs := []any{slog.String("peer", conn.Peer.String()), slog.String("reason", c.reason)}
 	if c.known {
 		attrs = append(attrs, slog.String("account", string(c.info.ID)), slog.String("login", clip(c.login)))
 	}
@@ -281,8 +321,10 @@ func (a *Authenticator) report(c *claim, peer netip.Addr, err error) {
 	switch {
 	case errors.As(err, &throttled):
 		a.log.Warn("login_throttled", append(attrs, slog.Duration("wait", throttled.Wait))...)
+		a.auditRefused(conn, c.info, "throttled")
 	case errors.Is(err, ErrBadLogin):
 		a.log.Info("login_failed", attrs...)
+		a.auditRefused(conn, c.info, c.reason)
 	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		a.log.Error("login_error", append(attrs, slog.String("error", err.Error()))...)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"nestbox/storage"
 )
 
 // A Ban is an address that isn't served, because too many of its logins failed.
@@ -29,24 +31,25 @@ const (
 	// knownFor is how long an address from which somebody has logged in is not
 	// banned, only slowed down: it may be a whole household's.
 	knownFor = 7 * 24 * time.Hour
-	// maxSuspects and maxKnown bound the memory: about 800 KB together.
+	// maxSuspects bounds the memory: about 700 KB.
 	maxSuspects = 4096
-	maxKnown    = 1024
 	// sample is how many are looked at when one has to go.
 	sample = 64
 )
 
-// bans are the addresses that are banned or on their way there. They are in
-// memory: after a restart a guesser begins anew, with the delays of throttle.
+// bans are the addresses that are banned or on their way there. Bans are stored;
+// who was only on the way begins anew after a restart, with the delays of throttle.
 type bans struct {
 	log    *slog.Logger
 	after  int // failures; 0: nobody is banned
 	exempt []netip.Prefix
 	now    func() time.Time
+	// changed is told of a ban that begins, and of one that is lifted (nil).
+	changed func(key string, ban *storage.BanRow)
+	known   *lately // addresses, with their last good login
 
 	mu       sync.Mutex
 	suspects map[string]*suspect
-	known    map[string]time.Time // of the last good login
 }
 
 type suspect struct {
@@ -64,7 +67,10 @@ func newBans(log *slog.Logger, after int, exempt []netip.Prefix) *bans {
 	if len(exempt) == 0 {
 		exempt = loopback
 	}
-	return &bans{log: log, after: after, exempt: exempt, now: time.Now, suspects: map[string]*suspect{}, known: map[string]time.Time{}}
+	return &bans{
+		log: log, after: after, exempt: exempt, now: time.Now, changed: func(string, *storage.BanRow) {},
+		known: newLately(), suspects: map[string]*suspect{},
+	}
 }
 
 // banned is a *ThrottledError for as long as an address is banned.
@@ -98,7 +104,7 @@ func (b *bans) fail(key string, peer netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	if at, ok := b.known[key]; ok && now.Sub(at) < knownFor {
+	if at, ok := b.known.get(key); ok && now.Sub(at) < knownFor {
 		return
 	}
 	s := b.suspects[key]
@@ -127,25 +133,14 @@ func (b *bans) fail(key string, peer netip.Addr) {
 	s.failures, s.told = 0, false
 	s.times++
 	b.log.Warn("ban_begun", "peer", key, "failures", s.ban.Failures, "seconds", int(lasts.Seconds()))
+	b.changed(key, &storage.BanRow{Address: key, Since: s.ban.Since, Until: s.ban.Until, Failures: s.ban.Failures, Times: s.times})
 }
 
 // good notes that somebody logged in from an address.
 func (b *bans) good(key string) {
+	b.known.add(key, b.now())
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.known[key]; !ok && len(b.known) >= maxKnown {
-		oldest, seen := "", 0
-		for k, at := range b.known {
-			if oldest == "" || at.Before(b.known[oldest]) {
-				oldest = k
-			}
-			if seen++; seen == sample {
-				break
-			}
-		}
-		delete(b.known, oldest)
-	}
-	b.known[key] = b.now()
 	delete(b.suspects, key)
 }
 
@@ -206,6 +201,7 @@ func (b *bans) lift(key string) bool {
 	}
 	delete(b.suspects, key)
 	b.log.Info("ban_lifted", "peer", key)
+	b.changed(key, nil)
 	return true
 }
 

@@ -120,8 +120,8 @@ func TestBansAreBounded(t *testing.T) {
 		b.fail(peerPrefix(peer), peer)
 		b.good(fmt.Sprint("known ", i))
 	}
-	if len(b.suspects) > maxSuspects || len(b.known) > maxKnown {
-		t.Errorf("%d suspects, %d known", len(b.suspects), len(b.known))
+	if len(b.suspects) > maxSuspects || len(b.known.times) > maxLately {
+		t.Errorf("%d suspects, %d known", len(b.suspects), len(b.known.times))
 	}
 	if b.banned(peerPrefix(banned)) == nil {
 		t.Error("the ban was forgotten")

@@ -18,6 +18,7 @@ type claim struct {
 	decoy           verifier // what is computed when it can't succeed
 	reason          string   // why it can't, for the log
 	matched         *secret  // which the client has
+	suspect         bool     // its address guessed wrong lately
 }
 
 // lookup collects what the store knows of a login; the claim is not nil with
@@ -72,6 +73,9 @@ func (c *claim) account() string {
 	}
 	return "login " + clip(c.login)
 }
+
+// friendship is the claim's key among friends.
+func (c *claim) friendship() string { return c.account() + " " + c.prefix }
 
 // match computes what the password gives, and sets matched. All secrets that
 // share salt and iterations, as they do, cost one PBKDF2; a claim that can't

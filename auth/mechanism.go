@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+
+	"nestbox/storage"
 )
 
 // A Scope is a set of what a login may be used for. A password serves all of
@@ -29,6 +31,7 @@ const (
 type Conn struct {
 	Protocol Scope // the one that is spoken
 	Peer     netip.Addr
+	Client   string               // what it says that it is, for the audit log
 	TLS      *tls.ConnectionState // nil without TLS
 	// Certificate is the hash of what the server showed in the handshake
 	// (Binding.EndPoint); nil when not known.
@@ -120,13 +123,13 @@ func (x *plainExchange) Next(ctx context.Context, response []byte) ([]byte, *Ide
 	if err != nil {
 		return nil, nil, err
 	}
-	return x.a.finish(x.c, authzid, func() (Identity, error) { return x.a.Password(ctx, login, password, x.c.Peer) })
+	return x.a.finish(x.c, authzid, func() (Identity, error) { return x.a.password(ctx, x.c, login, password) })
 }
 
 // Plain is a login by name and password for commands that carry them bare, such
 // as IMAP's LOGIN and POP3's PASS.
 func (a *Authenticator) Plain(ctx context.Context, c *Conn, login, password string) (Identity, error) {
-	_, who, err := a.finish(c, "", func() (Identity, error) { return a.Password(ctx, login, password, c.Peer) })
+	_, who, err := a.finish(c, "", func() (Identity, error) { return a.password(ctx, c, login, password) })
 	if err != nil {
 		return Identity{}, err
 	}
@@ -142,9 +145,11 @@ func (a *Authenticator) finish(c *Conn, authzid string, check func() (Identity, 
 	}
 	if who.Scope != 0 && who.Scope&c.Protocol == 0 {
 		a.log.Info("login_out_of_scope", slog.String("peer", c.Peer.String()), slog.String("account", string(who.Account)))
+		a.auditRefused(c, storage.AccountInfo{ID: who.Account, Name: who.Name}, "out_of_scope")
 		return nil, nil, fmt.Errorf("%w: the app password is not for this protocol", ErrNotAllowed)
 	}
 	if authzid != "" && !strings.EqualFold(authzid, who.Login) {
+		a.auditRefused(c, storage.AccountInfo{ID: who.Account, Name: who.Name}, "not_allowed_for_another")
 		return nil, nil, fmt.Errorf("%w: nobody may act for another here", ErrNotAllowed)
 	}
 	return nil, &who, nil
@@ -163,6 +168,6 @@ func (x *loginExchange) Next(ctx context.Context, response []byte) ([]byte, *Ide
 		return challenge, nil, err
 	}
 	return x.a.finish(x.c, "", func() (Identity, error) {
-		return x.a.Password(ctx, x.login.Login, x.login.Password, x.c.Peer)
+		return x.a.password(ctx, x.c, x.login.Login, x.login.Password)
 	})
 }

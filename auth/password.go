@@ -83,7 +83,15 @@ func SetPassword(st *storage.Store, id storage.AccountID, password string) error
 	if err != nil {
 		return err
 	}
-	return put(st, id, secret{kind: storage.KindPassword, scope: ScopeAll}, prepared, nil)
+	return audited(st, id, "changed", put(st, id, secret{kind: storage.KindPassword, scope: ScopeAll}, prepared, nil))
+}
+
+// audited notes what became of an account's passwords.
+func audited(st *storage.Store, id storage.AccountID, what string, err error) error {
+	if err == nil {
+		st.Audit(storage.AuditEvent{Kind: storage.AuditPassword, Account: id, Detail: what})
+	}
+	return err
 }
 
 // SetPassword is the function of that name.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"time"
 
 	"nestbox/storage"
 )
@@ -146,7 +147,7 @@ func (x *scramExchange) finish(ctx context.Context, message []byte) ([]byte, Ide
 	}
 	text := []byte(x.first.bare + "," + x.serverFirst + "," + final.withoutProof)
 	serverKey, err := x.check(ctx, text, final.proof)
-	x.a.report(c, x.c.Peer, err)
+	x.a.report(c, x.c, err)
 	if err != nil {
 		return nil, Identity{}, err
 	}
@@ -170,12 +171,13 @@ func (x *scramExchange) check(ctx context.Context, text, proof []byte) (*verifie
 	if !ok {
 		return nil, &ThrottledError{Wait: wait}
 	}
-	more, ok := a.accounts.reserve(c.account())
-	if !ok {
-		return nil, &ThrottledError{Wait: more}
+	more := time.Duration(0)
+	if !a.isFriend(c) {
+		if more, ok = a.accounts.reserve(c.account()); !ok {
+			return nil, &ThrottledError{Wait: more}
+		}
 	}
-	if a.queued.Add(1) > maxQueue {
-		a.queued.Add(-1)
+	if !a.enqueue(c) {
 		return nil, &ThrottledError{Wait: maxHold}
 	}
 	defer a.queued.Add(-1)

@@ -110,6 +110,18 @@ func (t *throttle) fail(key string) {
 	}
 }
 
+// failing tells whether failures of key aren't forgiven yet.
+func (t *throttle) failing(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.meters[key]
+	if m == nil {
+		return false
+	}
+	m.forgive(time.Now())
+	return m.failures > 0
+}
+
 // forget takes back all failures of key.
 func (t *throttle) forget(key string) {
 	t.mu.Lock()
@@ -134,6 +146,16 @@ func (t *throttle) makeRoom(now time.Time) {
 	if len(t.meters) >= maxMeters {
 		delete(t.meters, victim)
 	}
+}
+
+// PeerNetwork is whom an address stands for, as an address: one IPv4 address, or
+// the first of the /64 that a household has of IPv6.
+func PeerNetwork(peer netip.Addr) netip.Addr {
+	peer = peer.Unmap().WithZone("")
+	if p, err := peer.Prefix(64); err == nil && peer.Is6() {
+		return p.Addr()
+	}
+	return peer
 }
 
 // peerPrefix is whom an address stands for: one IPv4 address, or the /64

@@ -15,7 +15,7 @@ import (
 var cmdBanList = command{
 	name:  "ban list",
 	short: "List the addresses that are banned",
-	long:  "Lists the addresses that the running server doesn't serve for now, because too many logins from there failed (`ban_after`). Bans end by themselves, and with the server.",
+	long:  "Lists the addresses that aren't served for now, because too many logins from there failed (`ban_after`). Bans end by themselves.",
 	examples: []example{
 		{"nestbox ban list", "one a line: address, until when, failed logins"},
 		{"nestbox ban list --json", "a JSON list"},

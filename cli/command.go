@@ -40,7 +40,7 @@ func commands() table {
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
 		&cmdAppPasswordAdd, &cmdAppPasswordList, &cmdAppPasswordRevoke,
-		&cmdBanList, &cmdBanLift,
+		&cmdBanList, &cmdBanLift, &cmdAudit,
 		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck, &cmdSalvage,
 		&cmdKept, &cmdPurge, &cmdQuota,
 		&cmdRetentionAdd, &cmdRetentionList, &cmdRetentionDelete, &cmdRetentionRun,

@@ -76,7 +76,7 @@ func (e *env) openAPI(ctx context.Context, cfg *config.Config) (admin.API, error
 		setMemoryLimit(memoryLimit(cfg.Profile), e.getenv)
 		api, err := admin.OpenLocal(cfg.Data, storageOptions(cfg))
 		if err == nil {
-			return api, nil
+			return admin.Audited(api), nil
 		}
 		var locked *storage.LockedError
 		switch {

@@ -39,7 +39,7 @@ func (s *serving) firstAccount(ctx context.Context) (*firstAccount, error) {
 			return nil, err
 		}
 	}
-	if _, err := admin.NewLocal(s.st).AddAccount(ctx, first.name, first.password); err != nil {
+	if _, err := admin.Audited(admin.NewLocal(s.st)).AddAccount(ctx, first.name, first.password); err != nil {
 		return nil, errors.Join(err, removeFile(path))
 	}
 	if !terminal {

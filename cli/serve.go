@@ -228,7 +228,7 @@ func (s *serving) startControl() error {
 	local := admin.NewLocal(s.st)
 	local.Auth = s.auth
 	local.Changed = func(string) { s.applyHousehold() }
-	s.control = admin.NewServer(local, admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
+	s.control = admin.NewServer(admin.Audited(local), admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
 	s.control.Self = s.health
 	s.running.Go(func() {
 		if err := s.control.Serve(l); err != nil {

@@ -50,6 +50,19 @@ func parseID(d *wire.Decoder, _ *request) runner {
 	return c
 }
 
+// text is what the client says of itself, in a line: "name version, os".
+func (c *idCmd) text() string {
+	said := map[string]string{}
+	for i := 0; i+1 < len(c.fields); i += 2 {
+		said[strings.ToLower(c.fields[i])] = c.fields[i+1]
+	}
+	text := strings.TrimSpace(said["name"] + " " + said["version"])
+	if system := said["os"]; system != "" {
+		text = strings.TrimPrefix(text+", "+system, ", ")
+	}
+	return text
+}
+
 func (c *idCmd) run(s *session, _ *request) (reply, error) {
 	var client []any
 	for i := 0; i+1 < len(c.fields); i += 2 {
@@ -60,6 +73,10 @@ func (c *idCmd) run(s *session, _ *request) (reply, error) {
 	}
 	if len(client) > 0 {
 		s.log.Debug("imap_client", client...)
+		s.client = c.text()
+		if s.account != nil {
+			s.audit = s.srv.o.Store.AuditClient(s.audit, s.client)
+		}
 	}
 	s.w.Raw(`* ID ("name" "nestbox"`)
 	// Strangers need not know which faults to try.

@@ -71,6 +71,7 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	s.c.loggedIn = true
 	s.log = s.log.With("account", string(id.Account))
 	s.log.Info("imap_login", "login", id.Login, "tls", s.c.secure)
+	s.audit = s.srv.o.Auth.Opened(s.authConn(), id)
 	return reply{code: codeCapability + " " + s.capabilities(), text: "logged in"}, nil
 }
 

@@ -10,7 +10,7 @@ import (
 
 // authConn is the connection as mechanisms see it.
 func (s *session) authConn() *auth.Conn {
-	c := &auth.Conn{Protocol: auth.ScopeIMAP, Peer: s.c.peer}
+	c := &auth.Conn{Protocol: auth.ScopeIMAP, Peer: s.c.peer, Client: s.client}
 	if t, ok := s.c.stream.(*tls.Conn); ok {
 		state := t.ConnectionState()
 		c.TLS, c.Certificate = &state, s.c.binding.EndPoint()

@@ -24,6 +24,8 @@ type session struct {
 	login   auth.Identity
 	account *storage.Account // nil before login
 	hold    *storage.Login   // with it
+	audit   storage.AuditRef // of it
+	client  string           // what it says of itself (ID)
 	off     extSet           // extensions switched off, for server and account
 	enabled extSet           // by ENABLE
 	isRev2  bool             // IMAP4rev2 is among them

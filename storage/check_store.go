@@ -112,6 +112,7 @@ func (st *Store) checkSystemEach(ctx context.Context, o CheckOptions, tell func(
 			r.did("%s is copied to %s", systemFile, systemCopyFile)
 			return st.copySystem()
 		}},
+		{"events", func() error { return st.lookAtEvents(r) }, func() error { return st.mendEvents(r) }},
 	} {
 		if err := r.run(&s); err != nil {
 			return r.left, err

@@ -35,10 +35,29 @@ package storage
 //	             made when first needed
 //	shares       identifier NUL AccountID -> rights u16 that some mailbox of the account
 //	             grants to the identifier, or more (shares.go); made when first needed
-//	acme         path, parts joined with "/" -> i64 big-endian nanoseconds since 1970 of the
-//	             last change, then what the ACME client keeps there (acme.go); made when
-//	             first needed. Not in a portable stream: another box has its own account
 const systemFormat = 1
+
+// The layout of events.db (events.go), which may be lost. Its values are sealed
+// as those of system.db are.
+//
+//	meta         "format", "min_reader", "store" as in system.db, with eventsFormat
+//	refused      number u64 -> fields of an audit event (audit_rows.go): 1 kind, 2 AccountID,
+//	             3 name, 4 address, 5 client, 6 detail, 7 first time, 8 last time (u64,
+//	             nanoseconds since 1970), 9 count u64; refused logins, the newest 8192
+//	logins       the same: logins, the newest 8192
+//	changes      the same: all others, the newest 8192
+//	bans         address -> fields: 1 since, 2 until, 3 failures u64, 4 how often it was banned u64
+const eventsFormat = 1
+
+var bucketBans = []byte("bans")
+
+func eventsBuckets() [][]byte {
+	all := [][]byte{bucketMeta, bucketBans}
+	for _, c := range auditClasses {
+		all = append(all, []byte(c.bucket))
+	}
+	return all
+}
 
 var (
 	bucketDomains     = []byte("domains")
@@ -53,7 +72,6 @@ var (
 	// These are not among systemBuckets: a file without them is whole.
 	bucketAccountNotes = []byte("notes")
 	bucketShares       = []byte("shares")
-	bucketACME         = []byte("acme")
 )
 
 // systemBuckets are made with the file.
@@ -68,7 +86,9 @@ const (
 	idFile         = "nestbox.id"
 	systemFile     = "system.db"
 	systemCopyFile = "system.db.1"
-	clockFile      = "clock" // the last time stored, in seconds since 1970: clock.go
+	eventsFile     = "events.db"
+	eventsAside    = ".aside" // behind the name of one that could not be used
+	clockFile      = "clock"  // the last time stored, in seconds since 1970: clock.go
 	accountsFolder = "accounts"
 	deletedSuffix  = ".deleted"
 )

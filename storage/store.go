@@ -66,6 +66,7 @@ type Store struct {
 
 	clock  *clock
 	copies systemCopies
+	events events
 	notes  struct {
 		sync.Mutex
 		pending map[AccountID]AccountNote // to be written with the next commit for notes
@@ -277,6 +278,7 @@ func (st *Store) Close() error {
 	if err := st.writeNotes(); !st.presence.gone.Load() { // else nothing can be noted
 		errs = append(errs, err)
 	}
+	st.closeEvents()
 	st.copies.close()
 	st.stopClock()
 	return errors.Join(append(errs, st.closeSys())...)
