@@ -479,7 +479,15 @@ func (h *powerHousehold) load() error {
 			h.settings[k] = v
 		}
 	}
-	return errors.Join(err1, err2)
+	files, err3 := h.st.ListACME("acme", false)
+	if errors.Is(err3, fs.ErrNotExist) {
+		err3 = nil
+	}
+	for _, key := range files {
+		data, err := h.st.LoadACME(key)
+		h.settings[key], err3 = string(data), errors.Join(err3, err)
+	}
+	return errors.Join(err1, err2, err3)
 }
 
 func (h *powerHousehold) work() error {
@@ -520,6 +528,10 @@ func (h *powerHousehold) step() (do func() error) {
 		return func() error { return h.st.RenameAccount(from, to) }
 	}
 	key, value := fmt.Sprint("power", h.random.IntN(4)), fmt.Sprint(h.random.IntN(1e6))
+	if h.random.IntN(3) == 0 {
+		h.settings["acme/"+key] = value
+		return func() error { return h.st.StoreACME("acme/"+key, []byte(value)) }
+	}
 	h.settings[key] = value
 	return func() error { return h.st.SetSetting(key, value) }
 }

@@ -35,6 +35,9 @@ package storage
 //	             made when first needed
 //	shares       identifier NUL AccountID -> rights u16 that some mailbox of the account
 //	             grants to the identifier, or more (shares.go); made when first needed
+//	acme         path, parts joined with "/" -> i64 big-endian nanoseconds since 1970 of the
+//	             last change, then what the ACME client keeps there (acme.go); made when
+//	             first needed. Not in a portable stream: another box has its own account
 const systemFormat = 1
 
 // The layout of events.db (events.go), which may be lost. Its values are sealed
@@ -72,6 +75,7 @@ var (
 	// These are not among systemBuckets: a file without them is whole.
 	bucketAccountNotes = []byte("notes")
 	bucketShares       = []byte("shares")
+	bucketACME         = []byte("acme")
 )
 
 // systemBuckets are made with the file.

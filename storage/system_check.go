@@ -124,6 +124,9 @@ func checkSystemRows(tx *bolt.Tx) []string {
 	for _, bucket := range [][]byte{bucketMeta, bucketDeleted, bucketSettings, bucketSecrets} {
 		c.each(tx, bucket, nothing)
 	}
+	if tx.Bucket(bucketACME) != nil {
+		c.each(tx, bucketACME, checkACME)
+	}
 	return c.findings
 }
 
