@@ -17,21 +17,35 @@ import (
 	"nestbox/test/rig"
 )
 
-// A rollback is a server with an account whose files are put back by hand to
-// what they were at an earlier time.
+// A rollback is a server with an account whose files are put back to what they
+// were at an earlier time: one of them by hand, or all by a backup that was
+// taken then.
 type rollback struct {
 	*testing.T
 	n      *rig.Nestbox
 	l      login
 	server *rig.Server
 	kept   string
+	backup bool
 }
 
-func newRollback(t *testing.T) *rollback {
+func newRollback(t *testing.T, backup bool) *rollback {
 	n, l := oneAccount(t)
-	r := &rollback{T: t, n: n, l: l, kept: t.TempDir()}
+	r := &rollback{T: t, n: n, l: l, kept: t.TempDir(), backup: backup}
 	r.start()
 	return r
+}
+
+// bothWays runs a test with an index that is put back by hand, and with a
+// data folder that is restored as a whole.
+func bothWays(t *testing.T, test func(t *testing.T, r *rollback)) {
+	t.Parallel()
+	for name, backup := range map[string]bool{"index put back": false, "folder restored": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newRollback(t, backup))
+		})
+	}
 }
 
 func (r *rollback) start() {
@@ -68,17 +82,28 @@ func (r *rollback) copy(to, from string) {
 	}
 }
 
-// keep keeps the index as it is now.
+// keep keeps the files as they are now.
 func (r *rollback) keep() {
+	r.Helper()
+	if r.backup {
+		takeBackup(r.T, r.n, filepath.Join(r.kept, "backup"))
+		return
+	}
 	r.stop()
 	r.copy(filepath.Join(r.kept, "mail.db"), r.index())
 	r.start()
 }
 
-// back puts it back.
+// back puts them back.
 func (r *rollback) back() {
+	r.Helper()
 	r.stop()
-	r.copy(r.index(), filepath.Join(r.kept, "mail.db"))
+	if r.backup {
+		r.n.Data = filepath.Join(r.kept, "restored")
+		command(r.T, r.n, "", "restore", filepath.Join(r.kept, "backup"))
+	} else {
+		r.copy(r.index(), filepath.Join(r.kept, "mail.db"))
+	}
 	r.start()
 }
 
@@ -101,10 +126,12 @@ func (r *rollback) later(c *raw.Conn, news [][]byte) {
 // TestRolledBackForImapflow: a client that goes by UIDVALIDITY, UIDs and
 // MODSEQ sees exactly what the restored account has.
 func TestRolledBackForImapflow(t *testing.T) {
-	t.Parallel()
 	need(t, "node", "npm")
+	bothWays(t, rolledBackForImapflow)
+}
+
+func rolledBackForImapflow(t *testing.T, r *rollback) {
 	dir := imapflow(t)
-	r := newRollback(t)
 	script := imapflowScript(t, dir, "imapflow_cache.mjs")
 	cache := filepath.Join(r.kept, "cache.json")
 	type message struct {
@@ -154,7 +181,7 @@ func TestRolledBackForImapflow(t *testing.T) {
 	}
 	r.back()
 	restored := sync("after the rollback")
-	if !strings.Contains(r.server.Log(), "account_rolled_back") {
+	if !r.backup && !strings.Contains(r.server.Log(), "account_rolled_back") {
 		t.Error("the log says nothing")
 	}
 	if restored["INBOX"].UIDValidity == first["INBOX"].UIDValidity || !maps.EqualFunc(restored["INBOX"].Messages, first["INBOX"].Messages,
@@ -199,9 +226,11 @@ func messageStates(t *testing.T, c *raw.Conn, mailbox string) (all []string) {
 // TestRolledBackForMbsync: what mbsync does when UIDVALIDITY has changed, and
 // what its user does then (docs/restored-accounts.md).
 func TestRolledBackForMbsync(t *testing.T) {
-	t.Parallel()
 	need(t, "mbsync")
-	r := newRollback(t)
+	bothWays(t, rolledBackForMbsync)
+}
+
+func rolledBackForMbsync(t *testing.T, r *rollback) {
 	dir := t.TempDir()
 	near := filepath.Join(dir, "mail")
 	rc := mbsyncConfig(t, r.l, dir, near)
