@@ -172,3 +172,24 @@ func (l *audited) Backup(ctx context.Context, have storage.BackupHave, sink func
 func (l *audited) Portable(ctx context.Context, w io.Writer) error {
 	return l.note(l.Local.Portable(ctx, w), storage.AuditExport, "", "all mail as a portable stream")
 }
+
+func (l *audited) CA(ctx context.Context, renew bool) (CA, error) {
+	ca, err := l.Local.CA(ctx, renew)
+	if !renew {
+		return ca, err
+	}
+	return ca, l.note(err, storage.AuditCertificate, "", "another local CA made")
+}
+
+func (l *audited) RenewCertificates(ctx context.Context) error {
+	return l.note(l.Local.RenewCertificates(ctx), storage.AuditCertificate, "", "certificates renewed by command")
+}
+
+func (l *audited) ExportCA(ctx context.Context) ([]byte, error) {
+	text, err := l.Local.ExportCA(ctx)
+	return text, l.note(err, storage.AuditCertificate, "", "local CA exported with its key")
+}
+
+func (l *audited) ImportCA(ctx context.Context, pem []byte) error {
+	return l.note(l.Local.ImportCA(ctx, pem), storage.AuditCertificate, "", "local CA imported")
+}

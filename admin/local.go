@@ -7,6 +7,7 @@ import (
 
 	"nestbox/auth"
 	"nestbox/storage"
+	"nestbox/tls"
 )
 
 // Local is the API of a store that this process has open.
@@ -16,6 +17,8 @@ type Local struct {
 	Changed func(key string)
 	// Auth is the running server's; nil: there is none.
 	Auth *auth.Authenticator
+	// Certs puts the sources of certificates together; set before use.
+	Certs func() (*tls.Set, *tls.LocalCA, error)
 	// closeStore is set when the store ends with the API.
 	closeStore bool
 }
@@ -31,6 +34,9 @@ func OpenLocal(dir string, o storage.Options) (*Local, error) {
 	}
 	return &Local{st: st, closeStore: true}, nil
 }
+
+// Store is the store.
+func (l *Local) Store() *storage.Store { return l.st }
 
 // Close closes the store if OpenLocal opened it.
 func (l *Local) Close() error {

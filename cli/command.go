@@ -38,6 +38,7 @@ func commands() table {
 		&cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
 		&cmdACLList, &cmdACLSet, &cmdACLSeen, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
+		&cmdCertStatus, &cmdCertRenew, &cmdCertCA, &cmdCertCAExport, &cmdCertCAImport,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
 		&cmdAppPasswordAdd, &cmdAppPasswordList, &cmdAppPasswordRevoke,
 		&cmdBanList, &cmdBanLift, &cmdAudit,
@@ -55,11 +56,15 @@ func commands() table {
 // after its name. It is nil when args name none; rest is then what follows
 // the words that are the beginning of one.
 func (t table) find(args []string) (c *command, rest []string, err error) {
-	for _, c := range t {
-		words := strings.Fields(c.name)
-		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
-			return c, args[len(words):], nil
+	longest := 0 // `cert ca` is a command, and so is `cert ca export`
+	for _, known := range t {
+		words := strings.Fields(known.name)
+		if len(words) > longest && len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			c, rest, longest = known, args[len(words):], len(words)
 		}
+	}
+	if c != nil {
+		return c, rest, nil
 	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return nil, args, nil

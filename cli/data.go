@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"nestbox/admin"
 	"nestbox/config"
 	"nestbox/storage"
+	"nestbox/tls"
 )
 
 // systemSocket is where a server that systemd started has its control socket.
@@ -76,6 +79,9 @@ func (e *env) openAPI(ctx context.Context, cfg *config.Config) (admin.API, error
 		setMemoryLimit(memoryLimit(cfg.Profile), e.getenv)
 		api, err := admin.OpenLocal(cfg.Data, storageOptions(cfg))
 		if err == nil {
+			api.Certs = func() (*tls.Set, *tls.LocalCA, error) {
+				return e.certificates(cfg, api.Store(), new(sync.Mutex), tls.LocalOptions{Log: slog.New(slog.DiscardHandler)})
+			}
 			return admin.Audited(api), nil
 		}
 		var locked *storage.LockedError

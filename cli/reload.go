@@ -128,6 +128,7 @@ func (s *serving) applyHousehold() {
 	s.mu.Lock()
 	off := strings.Fields(s.cfg.Setting(stored, extensionsOff))
 	s.mu.Unlock()
+	_ = s.certs.Renew(false) // host_names may have changed; it logs what fails
 	if unknown := s.imap.SetOff(off); len(unknown) > 0 {
 		s.log.Warn("imap_unknown_extensions", "names", unknown)
 	}

@@ -56,6 +56,8 @@ type serving struct {
 
 	st      *storage.Store
 	auth    *auth.Authenticator
+	certs   *tls.Set
+	ca      *tls.LocalCA
 	imap    *imap.Server
 	control *admin.Server
 
@@ -165,10 +167,10 @@ func (s *serving) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cert, fingerprint, err := tls.SelfSigned(s.st, strings.Fields(s.cfg.Setting(stored, "host_names")))
-	if err != nil {
+	if s.certs, s.ca, err = s.certificates(s.cfg, s.st, &s.mu, tls.LocalOptions{Log: s.log}); err != nil {
 		return err
 	}
+	_ = s.ca.Look() // without a certificate it serves who needs none; the log and cert status say why
 	first, err := s.firstAccount(ctx)
 	if err != nil {
 		return err
@@ -177,7 +179,7 @@ func (s *serving) start(ctx context.Context) error {
 		Log: s.log, LoggedIn: s.firstLogin(), BanAfter: cmp.Or(s.cfg.BanAfter, -1), BanExempt: s.cfg.BanExempt,
 	})
 	s.imap = imap.NewServer(imap.Options{
-		Store: s.st, TLS: tls.ServerConfig(always(&cert)), Log: s.log, Version: Version,
+		Store: s.st, TLS: s.certs.Config(s.cfg.MinVersion, "imap"), Log: s.log, Version: Version,
 		Auth:         s.auth,
 		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus, MessageLimit: s.cfg.MessageLimit,
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
@@ -197,7 +199,8 @@ func (s *serving) start(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	go returnMemory(ctx)
-	s.welcome(s.cfg.Setting(stored, "host_names"), fingerprint, first)
+	s.running.Go(func() { s.certs.Run(ctx) })
+	s.welcome(s.cfg.Setting(stored, "host_names"), first)
 	s.log.Info("server_started", "version", Version, "data", s.cfg.Data, "pid", os.Getpid())
 	s.Main.mu.Lock()
 	s.serving = s
@@ -228,6 +231,7 @@ func (s *serving) startControl() error {
 	local := admin.NewLocal(s.st)
 	local.Auth = s.auth
 	local.Changed = func(string) { s.applyHousehold() }
+	local.Certs = func() (*tls.Set, *tls.LocalCA, error) { return s.certs, s.ca, nil }
 	s.control = admin.NewServer(admin.Audited(local), admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
 	s.control.Self = s.health
 	s.running.Go(func() {

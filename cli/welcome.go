@@ -6,10 +6,12 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"nestbox/tls"
 )
 
 // welcome prints what a person needs to connect a mail program.
-func (s *serving) welcome(hostNames, fingerprint string, first *firstAccount) {
+func (s *serving) welcome(hostNames string, first *firstAccount) {
 	host, _, _ := strings.Cut(hostNames, " ")
 	if host == "" {
 		host = "localhost"
@@ -34,11 +36,11 @@ func (s *serving) welcome(hostNames, fingerprint string, first *firstAccount) {
 		}
 		fmt.Fprintf(&b, "  %-6s %s port %d, security %s\n", strings.ToUpper(p.name), at, port, security)
 	}
-	fmt.Fprintf(&b, "\n  certificate fingerprint (SHA-256):\n  %s\n", fingerprint)
+	s.writeFingerprints(&b)
 	if ip := localAddress(); ip != "" && anywhere && hostNames == "" {
 		fmt.Fprintf(&b, "\nIf other machines don't know the name %s, they reach it as %s.\n", host, ip)
 	}
-	b.WriteString("\nIn a mail program, add an IMAP account with the host, a port and its security as\nabove. It will not know the certificate: compare the fingerprint, then accept it.\n")
+	b.WriteString("\nIn a mail program, add an IMAP account with the host, a port and its security as\nabove. Install the CA (`nestbox cert ca` prints it) on a device and it trusts the\nbox; or compare the fingerprints that it shows, then accept the certificate.\n")
 	switch {
 	case first == nil:
 	case isTerminal(s.Stdout):
@@ -62,4 +64,18 @@ func localAddress() string {
 		}
 	}
 	return ""
+}
+
+// writeFingerprints writes what people compare.
+func (s *serving) writeFingerprints(b *strings.Builder) {
+	root, leaf := s.ca.Root(), s.ca.Leaf()
+	if root == nil || leaf == nil {
+		b.WriteString("\n  no certificate: nestbox cert status says why\n")
+		return
+	}
+	fmt.Fprintf(b, "\n  fingerprint of the CA (SHA-256):\n  %s\n  fingerprint of the certificate until %s:\n  %s\n",
+		tls.Fingerprint(root), day(leaf.NotAfter), tls.Fingerprint(leaf))
+	if old := s.ca.Replaced(); old != "" {
+		fmt.Fprintf(b, "\nThe self-signed certificate of before is replaced: mail programs ask once more. It was\n  %s\n", old)
+	}
 }

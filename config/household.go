@@ -25,7 +25,7 @@ var household = map[string]*householdKey{
 	},
 	"host_names": {
 		kind: "list", check: checkHostNames,
-		doc: "Names and addresses under which clients reach the box. They go into certificates and into what clients are told. Default: the machine's host name, host name.local and its addresses.",
+		doc: "Names and addresses under which clients reach the box. They go into certificates and into what clients are told. Default: the machine's host name, also with .local, .lan and .home.arpa, and its addresses in a home; in a container only localhost, 127.0.0.1 and ::1.",
 	},
 	"domain": {
 		kind: "text", check: checkDomain,

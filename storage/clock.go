@@ -69,6 +69,7 @@ type ClockState struct {
 	Trusted bool          // messages may expire by age
 	Why     string        // "synchronised", "steady for 24 h", or why it isn't trusted
 	Steady  time.Duration // since the start, or the last jump
+	Early   bool          // Wall is before the day the program was built
 }
 
 const (
@@ -159,9 +160,10 @@ func (c *clock) state() ClockState {
 	defer c.mu.Unlock()
 	now, steady := c.look()
 	s := ClockState{Now: now, Wall: c.source.Wall(), Trusted: c.proof != "", Why: c.proof, Steady: steady - c.start.steady}
+	s.Early = s.Wall.Before(c.built)
 	switch _, known := c.source.Synchronised(); {
 	case s.Trusted:
-	case s.Wall.Before(c.built):
+	case s.Early:
 		s.Why = "it is before the day this program was built"
 	case s.Wall.Unix() > lastSecond:
 		s.Why = "it is after 2106"

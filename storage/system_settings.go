@@ -93,6 +93,11 @@ func (st *Store) SetSecret(name string, b []byte) error {
 	return st.setSystemValue(bucketSecrets, name, b)
 }
 
+// DeleteSecret forgets a certificate or key.
+func (st *Store) DeleteSecret(name string) error {
+	return st.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketSecrets).Delete([]byte(name)) })
+}
+
 // systemValue copies a value out, not nil when it is there.
 func (st *Store) systemValue(bucket []byte, key string) (value []byte, err error) {
 	err = st.view(func(tx *bolt.Tx) error {

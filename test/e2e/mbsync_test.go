@@ -74,6 +74,11 @@ func clientMbsync(t *testing.T, l login) {
 // mbsyncConfig makes the configuration, and the folder near.
 func mbsyncConfig(t *testing.T, l login, dir, near string) (path string) {
 	t.Helper()
+	return mbsyncConfigOf(t, dir, near, l.tlsPort(), l.user, l.password, l.certificate(t))
+}
+
+func mbsyncConfigOf(t *testing.T, dir, near, port, user, password, certificate string) (path string) {
+	t.Helper()
 	if err := os.Mkdir(near, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +107,7 @@ Remove Both
 Expunge Both
 CopyArrivalDate yes
 SyncState *
-`, l.tlsPort(), l.user, l.password, l.certificate(t), near, near)
+`, port, user, password, certificate, near, near)
 }
 
 // files are the files below dir with their contents.
