@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
-.PHONY: small build test docs fuzz bench bench-quick oracle torture crash power mixes churn disk backup corpus release ci
+.PHONY: small build test docs fuzz bench bench-quick oracle guessing torture crash power mixes churn disk backup corpus release ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o nestbox .
@@ -59,6 +59,10 @@ small:
 # Small real file systems that get full or are pulled out; root.
 disk:
 	go test -count=1 -v ./test/e2e -run 'DiskFull|PulledStick' -timeout 30m | grep -v '^=== '
+
+# 10,000 guesses with the default ban_after: the delays take some minutes.
+guessing:
+	go test -count=1 -v ./test/e2e -run Guessing -guessing-long -timeout 30m | grep -v '^=== '
 
 corpus:
 	go test -count=1 ./test/e2e/corpus -full -timeout 30m

@@ -36,15 +36,6 @@ func (e *ThrottledError) Error() string {
 const (
 	// maxHold is how long a login is held back; beyond it is refused.
 	maxHold = 10 * time.Second
-	// maxHashing is how many hashes are computed at a time, so that a storm
-	// of logins leaves the other cores to the mail.
-	maxHashing = 2
-	// maxQueue is how many logins wait for a hash or out a delay. Each is a
-	// connection and a password in memory. Those from addresses that guessed wrong
-	// lately get no more than suspectQueue of the places, and one of the hashes at a
-	// time: the others don't wait for them.
-	maxQueue     = 256
-	suspectQueue = 192
 )
 
 // Options of an Authenticator.
@@ -66,9 +57,6 @@ type Authenticator struct {
 	log      *slog.Logger
 	loggedIn func(Identity)
 
-	hashing chan struct{} // one token a computation
-	queued  atomic.Int32
-
 	decoy      []byte       // key of the salts of accounts that don't exist
 	iterations atomic.Int64 // of the last verifier seen: a decoy costs the same
 	good, bad  *macCache
@@ -76,7 +64,7 @@ type Authenticator struct {
 	accounts   *throttle
 	bans       *bans
 	friends    *lately // accounts with the addresses that log in to them
-	suspects   chan struct{}
+	queue      *queue
 
 	mechanisms []Mechanism
 
@@ -110,8 +98,8 @@ func New(st *storage.Store, o Options) *Authenticator {
 	}
 	a := &Authenticator{
 		st: st, log: o.Log, loggedIn: o.LoggedIn,
-		hashing: make(chan struct{}, maxHashing), suspects: make(chan struct{}, 1),
-		good: newMACCache(), bad: newMACCache(),
+		queue: newQueue(),
+		good:  newMACCache(), bad: newMACCache(),
 		addresses: newThrottle(addressRule), accounts: newThrottle(accountRule),
 		bans: newBans(o.Log, o.BanAfter, o.BanExempt), friends: newLately(),
 	}
@@ -195,7 +183,7 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	if !a.enqueue(c) {
 		return &ThrottledError{Wait: maxHold}
 	}
-	defer a.queued.Add(-1)
+	defer a.dequeue(c)
 	if err := pause(ctx, wait); err != nil {
 		return err
 	}
@@ -255,36 +243,15 @@ func (a *Authenticator) isFriend(c *claim) bool {
 	return ok && time.Since(at) < knownFor
 }
 
-// enqueue gives a login a place among those that wait.
-func (a *Authenticator) enqueue(c *claim) bool {
-	places := int32(maxQueue)
-	if c.suspect = a.addresses.failing(c.prefix); c.suspect {
-		places = suspectQueue
-	}
-	if a.queued.Add(1) > places {
-		a.queued.Add(-1)
-		return false
-	}
-	return true
-}
-
 // hash looks for the secret that a claim is about when it is its turn.
 func (a *Authenticator) hash(ctx context.Context, c *claim) error {
-	timeout := time.NewTimer(maxHold)
-	defer timeout.Stop()
-	gates := []chan struct{}{a.hashing}
-	if c.suspect {
-		gates = []chan struct{}{a.suspects, a.hashing}
+	done, err := a.queue.turn(ctx, c.suspect)
+	if err != nil {
+		return err
 	}
-	for _, gate := range gates {
-		select {
-		case gate <- struct{}{}:
-		case <-timeout.C:
-			return &ThrottledError{Wait: maxHold}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		defer func() { <-gate }()
+	defer done()
+	if err := a.bans.banned(c.prefix); err != nil {
+		return err // since it began to wait
 	}
 	if err := c.match(); err != nil || c.matched == nil {
 		return err

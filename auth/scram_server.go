@@ -180,9 +180,12 @@ func (x *scramExchange) check(ctx context.Context, text, proof []byte) (*verifie
 	if !a.enqueue(c) {
 		return nil, &ThrottledError{Wait: maxHold}
 	}
-	defer a.queued.Add(-1)
+	defer a.dequeue(c)
 	if err := pause(ctx, max(wait, more)); err != nil {
 		return nil, err
+	}
+	if err := a.bans.banned(c.prefix); err != nil {
+		return nil, err // since it began to wait
 	}
 	// The client may have let minutes pass since its first message: a password
 	// that was changed, or an account that was disabled, no longer logs in.

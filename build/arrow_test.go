@@ -18,7 +18,7 @@ import (
 // direction (docs/ARCHITECTURE.md §1). Tests may import what they need.
 var arrows = map[string][]string{
 	"nestbox":              {"cli"},
-	"nestbox/cli":          {"imap", "admin", "tls", "auth", "storage", "config", "cli/mailfile"},
+	"nestbox/cli":          {"imap", "admin", "tls", "auth", "storage", "config", "proxy", "cli/mailfile"},
 	"nestbox/cli/mailfile": {"imap/wire"}, // modified UTF-7 only
 	"nestbox/admin":        {"auth", "mail", "storage", "tls"},
 	"nestbox/imap":         {"imap/wire", "imap/view", "mail", "storage", "auth"},
@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"nestbox/tls":          {"storage"},
 	"nestbox/storage":      {"mail"},
 	"nestbox/config":       {},
+	"nestbox/proxy":        {},
 	"nestbox/build":        {},
 }
 

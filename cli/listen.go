@@ -12,6 +12,7 @@ import (
 
 	"nestbox/config"
 	"nestbox/imap"
+	"nestbox/proxy"
 )
 
 // listenRetry is how often an address is tried that the machine doesn't have
@@ -180,7 +181,7 @@ func (s *serving) retry(ctx context.Context, addr string) (net.Listener, error) 
 func (s *serving) accept(l *listener) {
 	s.log.Info("listening", "protocol", l.name, "addr", l.Addr().String())
 	s.running.Go(func() {
-		if err := s.imap.Serve(l.Listener, l.tls); err != nil && !errors.Is(err, imap.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := s.imap.Serve(proxy.Wrap(l.Listener, s.cfg.ProxyFrom, s.log), l.tls); err != nil && !errors.Is(err, imap.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.failed <- fmt.Errorf("%s %s: %w", l.name, l.Addr(), err)
 		}
 	})

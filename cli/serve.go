@@ -180,7 +180,8 @@ func (s *serving) start(ctx context.Context) error {
 	})
 	s.imap = imap.NewServer(imap.Options{
 		Store: s.st, TLS: s.certs.Config(s.cfg.MinVersion, "imap"), Log: s.log, Version: Version,
-		Auth:         s.auth,
+		Auth:          s.auth,
+		PlaintextFrom: s.cfg.PlaintextFrom, IDFrom: s.cfg.IDFrom,
 		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus, MessageLimit: s.cfg.MessageLimit,
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
 		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,

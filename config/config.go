@@ -56,6 +56,10 @@ type Config struct {
 	BanAfter  int      `key:"ban_after" def:"20" min:"0" max:"10000" doc:"How many failed logins within an hour ban an address (for IPv6, its /64), for 15 minutes at first and up to a day. The same wrong password again doesn't count, and an address from which somebody has logged in within a week is only slowed down. 0: nobody is banned."`
 	BanExempt Networks `key:"ban_exempt" doc:"Networks that are never banned, such as 192.168.0.0/16. If nothing is set, the machine itself."`
 
+	ProxyFrom     Networks `key:"proxy_from" doc:"Networks of proxies that say for whom they connect, by the PROXY protocol, version 1 or 2 (HAProxy's send-proxy, nginx's proxy_protocol). Each of their connections must begin with its header. The client's address is then what bans, limits, logs and audit see. Who connects from another network can't say so."`
+	IDFrom        Networks `key:"id_from" doc:"Networks of webmail and proxies that say for whom they log in, by the fields x-originating-ip and x-originating-port of IMAP's ID, before login. That address is then what bans, limits, logs and audit see."`
+	PlaintextFrom Networks `key:"plaintext_from" doc:"Networks from which passwords are taken without TLS, beside the machine itself. Whoever can listen in there reads them."`
+
 	InsecureAuth bool `key:"insecure_auth" def:"false" doc:"Take passwords without TLS from other machines too. Whoever can listen in then reads them."`
 	LiteralMinus bool `key:"literal_minus" def:"false" doc:"Announce LITERAL- instead of LITERAL+: clients ask before they send more than 4096 bytes."`
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ import (
 // interrupt its waiting.
 type conn struct {
 	srv  *Server
-	raw  net.Conn // TCP; deadlines are set here, under TLS too
-	peer netip.Addr
+	raw  net.Conn   // TCP; deadlines are set here, under TLS too
+	peer netip.Addr // the client's; changed with srv.mu held (admission.go)
+	via  netip.Addr // who connected: the client, or who speaks for it (ID)
 	log  *slog.Logger
 	d    *wire.Decoder
 	w    *wire.Encoder
@@ -30,6 +32,7 @@ type conn struct {
 	born     time.Time
 	heard    time.Time // when the client last sent something
 	loggedIn bool
+	private  bool // a proxy speaks TLS with the client
 
 	stream  net.Conn // raw, or TLS over it. Only the connection's goroutine uses it.
 	secure  bool
@@ -271,7 +274,13 @@ func isConnError(err error) bool {
 }
 
 // loopback reports whether the connection doesn't leave the machine.
-func (c *conn) loopback() bool { return c.peer.IsLoopback() }
+func (c *conn) loopback() bool { return c.via.IsLoopback() }
+
+// within tells whether an address is in one of some networks.
+func within(networks []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
+}
 
 // addrOf is the address of a TCP peer; of another kind of connection, the
 // zero Addr.

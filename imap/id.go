@@ -1,7 +1,11 @@
 package imap
 
 import (
+	"net/netip"
+	"strconv"
 	"strings"
+
+	"github.com/emersion/go-imap/v2"
 
 	"nestbox/imap/wire"
 )
@@ -50,6 +54,45 @@ func parseID(d *wire.Decoder, _ *request) runner {
 	return c
 }
 
+// originate takes over for whom webmail or a proxy speaks, if it may say so: the
+// fields x-originating-ip and x-originating-port, before login. Whether a password
+// may come without TLS stays a question of who connected.
+func (c *idCmd) originate(s *session) error {
+	if s.account != nil || !within(s.srv.o.IDFrom, s.c.via) {
+		return nil
+	}
+	var ip, port string
+	for i := 0; i+1 < len(c.fields); i += 2 {
+		switch strings.ToLower(c.fields[i]) {
+		case "x-originating-ip":
+			ip = c.fields[i+1]
+		case "x-originating-port":
+			port = c.fields[i+1]
+		}
+	}
+	if ip == "" {
+		return nil
+	}
+	peer, err := netip.ParseAddr(strings.Trim(ip, "[]"))
+	if err != nil || peer.Zone() != "" || peer.IsUnspecified() || peer.IsMulticast() || peer.IsLoopback() {
+		return bad("x-originating-ip wants the client's IP address")
+	}
+	peer = peer.Unmap()
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil && port != "" {
+		return bad("x-originating-port wants a port")
+	}
+	if err := s.srv.o.Auth.Banned(peer); err != nil {
+		return &byeError{imap.ResponseCodeUnavailable, err.Error()}
+	}
+	if why := s.srv.move(s.c, peer); why != "" {
+		return &byeError{imap.ResponseCodeUnavailable, why}
+	}
+	s.c.log = s.srv.o.Log.With("peer", netip.AddrPortFrom(peer, uint16(number)).String(), "via", s.c.via.String())
+	s.log = s.c.log
+	return nil
+}
+
 // text is what the client says of itself, in a line: "name version, os".
 func (c *idCmd) text() string {
 	said := map[string]string{}
@@ -64,6 +107,9 @@ func (c *idCmd) text() string {
 }
 
 func (c *idCmd) run(s *session, _ *request) (reply, error) {
+	if err := c.originate(s); err != nil {
+		return reply{}, err
+	}
 	var client []any
 	for i := 0; i+1 < len(c.fields); i += 2 {
 		switch name := strings.ToLower(c.fields[i]); name {

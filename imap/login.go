@@ -69,6 +69,7 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	s.account, s.login = account, id
 	s.d.SetLoggedIn(true)
 	s.c.loggedIn = true
+	s.srv.loggedIn(s.c)
 	s.log = s.log.With("account", string(id.Account))
 	s.log.Info("imap_login", "login", id.Login, "tls", s.c.secure)
 	s.audit = s.srv.o.Auth.Opened(s.authConn(), id)

@@ -21,10 +21,13 @@ type Options struct {
 	TLS   *tls.Config  // nil: no STARTTLS
 	Log   *slog.Logger // nil: none
 
-	InsecureAuth bool     // passwords without TLS from beyond loopback
-	LiteralMinus bool     // LITERAL- instead of LITERAL+ (RFC 7888 §5)
-	Off          []string // extensions that are switched off, by name
-	Version      string   // told in ID
+	InsecureAuth bool // passwords without TLS from beyond loopback
+	// PlaintextFrom are networks from which passwords may come without TLS; IDFrom
+	// those whose ID is believed when it tells of another address.
+	PlaintextFrom, IDFrom []netip.Prefix
+	LiteralMinus          bool     // LITERAL- instead of LITERAL+ (RFC 7888 §5)
+	Off                   []string // extensions that are switched off, by name
+	Version               string   // told in ID
 
 	MessageLimit int // of messages that a command deals with (RFC 9738); 0: none
 
@@ -81,7 +84,8 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	perAddr   map[netip.Addr]int
+	strangers map[*conn]struct{} // those before login
+	perAddr   map[netip.Addr]int // by auth.PeerNetwork
 	running   sync.WaitGroup
 }
 
@@ -93,7 +97,7 @@ func NewServer(o Options) *Server {
 	o.setDefaults()
 	s := &Server{
 		o: o, tls: auth.RecordBinding(o.TLS), listeners: make(map[net.Listener]struct{}),
-		conns: make(map[*conn]struct{}), perAddr: make(map[netip.Addr]int),
+		conns: make(map[*conn]struct{}), strangers: make(map[*conn]struct{}), perAddr: make(map[netip.Addr]int),
 	}
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.stopping, s.stop = context.WithCancel(s.ctx)
@@ -157,72 +161,6 @@ func (s *Server) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
-}
-
-// accept starts the goroutine of a connection, unless there are too many.
-func (s *Server) accept(nc net.Conn, implicitTLS bool) {
-	peer := addrOf(nc.RemoteAddr())
-	c := &conn{
-		srv: s, raw: nc, stream: nc, peer: peer, born: time.Now(),
-		log: s.o.Log.With("peer", nc.RemoteAddr().String()),
-	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		// Often enough for a NAT to remember, seldom enough for a phone's battery.
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 4 * time.Minute, Interval: 30 * time.Second, Count: 4})
-	}
-	why := ""
-	if err := s.o.Auth.Banned(peer); err != nil {
-		why = err.Error()
-	} else {
-		why = s.add(c)
-	}
-	if why != "" {
-		s.o.Log.Warn("imap_connection_refused", "peer", peer, "why", why)
-		s.refuse(nc, implicitTLS, why)
-		return
-	}
-	go func() {
-		defer s.remove(c)
-		c.serve(implicitTLS)
-	}()
-}
-
-// add counts the connection, or says why there is no room for it.
-func (s *Server) add(c *conn) (why string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return "the server is shutting down"
-	case len(s.conns) >= s.o.MaxConns:
-		return "too many connections"
-	case s.perAddr[c.peer] >= s.o.MaxConnsPerAddr && !c.peer.IsLoopback():
-		return "too many connections from your address"
-	}
-	s.conns[c] = struct{}{}
-	s.perAddr[c.peer]++
-	s.running.Add(1)
-	return ""
-}
-
-func (s *Server) remove(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if s.perAddr[c.peer]--; s.perAddr[c.peer] == 0 {
-		delete(s.perAddr, c.peer)
-	}
-	s.running.Done()
-}
-
-// refuse closes a connection that there is no room for. It must not block: a
-// few bytes fit into the socket's buffer, a TLS handshake doesn't.
-func (s *Server) refuse(nc net.Conn, implicitTLS bool, why string) {
-	if !implicitTLS {
-		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = nc.Write([]byte("* BYE [UNAVAILABLE] " + why + "\r\n"))
-	}
-	_ = nc.Close()
 }
 
 // Shutdown closes the listeners and lets every connection finish its command

@@ -22,7 +22,7 @@ func (s *session) mayStartTLS() bool { return !s.c.secure && s.srv.o.TLS != nil 
 
 // mayLogin reports whether a password may come over this connection.
 func (s *session) mayLogin() bool {
-	return s.c.secure || s.c.loopback() || s.srv.o.InsecureAuth
+	return s.c.secure || s.c.private || s.c.loopback() || s.srv.o.InsecureAuth || within(s.srv.o.PlaintextFrom, s.c.via)
 }
 
 // runStartTLS writes its own tagged line: it has to be out before the
