@@ -14,6 +14,8 @@ import (
 const (
 	bindExporter = "tls-exporter"         // RFC 9266
 	bindEndPoint = "tls-server-end-point" // RFC 5929 §4
+	// RFC 5929 §3, the default of RFC 5802 §6.1: what GNU SASL takes on TLS 1.2.
+	bindUnique = "tls-unique"
 )
 
 // bindingData is what a client has to see too, nil when the connection has none.
@@ -32,6 +34,13 @@ func (c *Conn) bindingData(name string) []byte {
 		return data
 	case bindEndPoint:
 		return c.Certificate
+	case bindUnique:
+		// There is none in TLS 1.3 (RFC 9266 §3), and without extended master secret
+		// it can be forged (RFC 7627 §1): then there is no exporter either.
+		if c.bindingData(bindExporter) == nil || len(c.TLS.TLSUnique) == 0 {
+			return nil
+		}
+		return c.TLS.TLSUnique
 	}
 	return nil
 }

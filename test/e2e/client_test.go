@@ -9,6 +9,7 @@ var clients = []struct {
 	run      func(t *testing.T, l login)
 }{
 	{"curl", []string{"curl"}, clientCurl},
+	{"gsasl", []string{"gsasl"}, clientGsasl},
 	{"mbsync", []string{"mbsync"}, clientMbsync},
 	{"offlineimap", []string{"offlineimap"}, clientOfflineIMAP},
 	{"neomutt", []string{"neomutt", "script"}, clientNeomutt},
