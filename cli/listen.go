@@ -25,20 +25,19 @@ type protocol struct {
 	port     string // its own
 	fallback string // where its own isn't allowed
 	tls      bool   // from the first byte
+	web      bool   // for browsers, and programs that look for settings
+	in       func(*config.Config) *[]string
 }
 
 var protocols = []protocol{
-	{name: "imap", port: "143", fallback: "1143"},
-	{name: "imaps", port: "993", fallback: "1993", tls: true},
+	{name: "imap", port: "143", fallback: "1143", in: func(c *config.Config) *[]string { return &c.IMAP }},
+	{name: "imaps", port: "993", fallback: "1993", tls: true, in: func(c *config.Config) *[]string { return &c.IMAPS }},
+	{name: "http", port: "80", fallback: "8080", web: true, in: func(c *config.Config) *[]string { return &c.HTTP }},
+	{name: "https", port: "443", fallback: "8443", tls: true, web: true, in: func(c *config.Config) *[]string { return &c.HTTPS }},
 }
 
 // addresses are those that a configuration names.
-func (p protocol) addresses(cfg *config.Config) []string {
-	if p.tls {
-		return cfg.IMAPS
-	}
-	return cfg.IMAP
-}
+func (p protocol) addresses(cfg *config.Config) []string { return *p.in(cfg) }
 
 // setAddresses changes them in cfg to those that are served now. All of them
 // served are taken as the new configuration has them, in its order.
@@ -46,11 +45,7 @@ func (p protocol) setAddresses(cfg *config.Config, served []string, wanted *conf
 	if wanted != nil && len(p.addresses(wanted)) == len(served) {
 		served = p.addresses(wanted)
 	}
-	if p.tls {
-		cfg.IMAPS = served
-	} else {
-		cfg.IMAP = served
-	}
+	*p.in(cfg) = served
 }
 
 // A listener is an address that is served.
@@ -181,7 +176,11 @@ func (s *serving) retry(ctx context.Context, addr string) (net.Listener, error) 
 func (s *serving) accept(l *listener) {
 	s.log.Info("listening", "protocol", l.name, "addr", l.Addr().String())
 	s.running.Go(func() {
-		if err := s.imap.Serve(proxy.Wrap(l.Listener, s.cfg.ProxyFrom, s.log), l.tls); err != nil && !errors.Is(err, imap.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		serve := s.imap.Serve
+		if l.web {
+			serve = s.web.Serve
+		}
+		if err := serve(proxy.Wrap(l.Listener, s.cfg.ProxyFrom, s.log), l.tls); err != nil && !errors.Is(err, imap.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.failed <- fmt.Errorf("%s %s: %w", l.name, l.Addr(), err)
 		}
 	})

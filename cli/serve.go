@@ -33,7 +33,7 @@ var cmdServe = command{
 
 Ports 143 (STARTTLS) and 993 (TLS) are used, or 1143 and 1993 where those are not allowed. What mail programs need is printed on standard output, the log goes to standard error (docs/logs.md).
 
-systemd is told when all addresses and the data stand (Type=notify-reload). Sockets that it passes are served by their FileDescriptorName=, imap or imaps, or by their port; a protocol that has some needs no addresses in the configuration.`,
+systemd is told when all addresses and the data stand (Type=notify-reload). Sockets that it passes are served by their FileDescriptorName= (imap, imaps, http or https) or by their port; a protocol that has some needs no addresses in the configuration.`,
 	examples: []example{
 		{"nestbox serve", "serves from the default data folder"},
 		{"nestbox serve --data /srv/mail --imap 192.168.1.2:143 --imaps 192.168.1.2:993", "serves from another folder on one address"},
@@ -59,6 +59,7 @@ type serving struct {
 	certs   *tls.Set
 	ca      *tls.LocalCA
 	imap    *imap.Server
+	web     *admin.Web
 	control *admin.Server
 
 	reloading   sync.Mutex // one reload at a time
@@ -186,6 +187,8 @@ func (s *serving) start(ctx context.Context) error {
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
 		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,
 	})
+	s.web = admin.NewWeb(s.log, s.certs.Config(s.cfg.MinVersion, "http/1.1"))
+	s.startWeb()
 	s.started, s.ctx = time.Now(), ctx
 	if err := s.startControl(); err != nil {
 		return err
@@ -267,6 +270,9 @@ func (s *serving) stop() error {
 				s.log.Warn("clients_cut_off", "error", err)
 			}
 		})
+	}
+	if s.web != nil {
+		both.Go(func() { _ = s.web.Shutdown(ctx) }) // who is cut off asks again
 	}
 	if s.control != nil {
 		both.Go(func() {

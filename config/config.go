@@ -35,6 +35,8 @@ type Config struct {
 
 	IMAP     []string `key:"imap" def:":143" doc:"Addresses for IMAP, host:port each. TLS begins with STARTTLS. An empty list: none. If binding 143 isn't allowed and nothing is set here, 1143."`
 	IMAPS    []string `key:"imaps" def:":993" doc:"Addresses for IMAP with TLS from the first byte, host:port each. An empty list: none. If binding 993 isn't allowed and nothing is set here, 1993."`
+	HTTP     []string `key:"http" doc:"Addresses for HTTP, host:port each, usually :80: settings for mail programs that look for them, and invitations (nestbox account invite). Default: none."`
+	HTTPS    []string `key:"https" doc:"Addresses for the same with TLS, host:port each, usually :443. Default: none."`
 	Control  string   `key:"control" doc:"Socket for nestbox's own commands. Default: control.sock in $RUNTIME_DIRECTORY (systemd sets it), else in the data folder."`
 	User     string   `key:"user" doc:"User to become when started as root, after the ports are bound: a name or a number. The data folder must belong to that user. What needs root waits for a restart then, such as a port below 1024. Default: none."`
 	Group    string   `key:"group" doc:"Group to become with user; all others are given up. Default: the user's own."`

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"sort"
 	"strconv"
@@ -46,6 +47,10 @@ var household = map[string]*householdKey{
 	"quota_mailboxes": {
 		kind: "number", def: "0", check: checkNumber(1 << 30),
 		doc: "The most mailboxes that an account may have; 0 for no limit. An account can have its own number.",
+	},
+	"smtp_server": {
+		kind: "text", check: checkServer,
+		doc: "The server that mail programs are told to send mail through, as host:port, with an address as the login; with port 465 TLS is from the first byte, with others it begins with STARTTLS. Thunderbird takes no settings without one. Default: none.",
 	},
 	"url_submitters": {
 		kind: "list", check: checkLogins,
@@ -177,6 +182,19 @@ func checkDomain(value string) (string, error) {
 	value = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(value)), ".")
 	if value != "" && (!hostName(value) || strings.Contains(value, ":")) {
 		return "", fmt.Errorf("is %q, which is no domain", value)
+	}
+	return value, nil
+}
+
+// checkServer takes a host and a port.
+func checkServer(value string) (string, error) {
+	value = strings.ToLower(strings.TrimSpace(value))
+	if value == "" {
+		return "", nil
+	}
+	host, port, err := net.SplitHostPort(value)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || !hostName(host) {
+		return "", fmt.Errorf("wants host:port, such as smtp.example.org:465, not %q", value)
 	}
 	return value, nil
 }
