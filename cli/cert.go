@@ -39,7 +39,12 @@ func (e *env) certificates(cfg *config.Config, st *storage.Store, lock sync.Lock
 	if err != nil {
 		return nil, nil, err
 	}
-	return tls.NewSet(ca), ca, nil
+	files := tls.NewFiles(st, local.Log, func() (certs, keys []string) {
+		lock.Lock()
+		defer lock.Unlock()
+		return cfg.CertificateFiles, cfg.KeyFiles
+	})
+	return tls.NewSet(files, ca), ca, nil
 }
 
 var cmdCertStatus = command{

@@ -26,6 +26,7 @@ func (s *serving) reload() {
 	s.mu.Lock()
 	s.cfg.LogLevel, s.cfg.MinFree = cfg.LogLevel, cfg.MinFree
 	s.cfg.MaxConnections, s.cfg.MaxConnectionsPerAddress = cfg.MaxConnections, cfg.MaxConnectionsPerAddress
+	s.cfg.CertificateFiles, s.cfg.KeyFiles = cfg.CertificateFiles, cfg.KeyFiles
 	s.mu.Unlock()
 	s.setLogLevel()
 	s.imap.SetLimits(cfg.MaxConnections, cfg.MaxConnectionsPerAddress)

@@ -43,8 +43,10 @@ type Config struct {
 	Landlock string   `key:"landlock" def:"auto" one:"auto off" doc:"Where the kernel has Landlock (Linux 5.19 and later), the server opens no files but its data, its sockets, the files that the configuration names and what the system's libraries read. A data folder whose disk is mounted directly below / and comes back after it was pulled out needs a restart then. off: it may open what its user may."`
 	Profile  string   `key:"profile" def:"auto" one:"auto small normal" doc:"How much memory to use for speed: small for routers, normal for the rest, auto decides by the machine's memory."`
 
-	MinVersion  string `key:"min_version" def:"1.2" one:"1.2 1.3" doc:"The oldest version of TLS that is spoken. With 1.3 some mail programs from before 2020 can't connect."`
-	CAUnlimited bool   `key:"ca_unlimited" def:"false" doc:"Make local CAs whose certificates may hold for any name. By default they hold only for names and addresses of homes and for the box's own, so that who steals the CA's key can't pose as anybody else. It counts when a CA is made: at the first start, and for nestbox cert ca --renew."`
+	MinVersion       string `key:"min_version" def:"1.2" one:"1.2 1.3" doc:"The oldest version of TLS that is spoken. With 1.3 some mail programs from before 2020 can't connect."`
+	CertificateFiles Paths  `key:"certificate_files" path:"read" doc:"Files with certificates that something else gets and renews, in PEM, each with the chain of its issuers. They come before ACME and the local CA, for the names that they have, and are read again when they change."`
+	KeyFiles         Paths  `key:"key_files" path:"read" doc:"Files with the keys of certificate_files, in PEM and without passphrase, in any order. A key may also stand in its certificate's file."`
+	CAUnlimited      bool   `key:"ca_unlimited" def:"false" doc:"Make local CAs whose certificates may hold for any name. By default they hold only for names and addresses of homes and for the box's own, so that who steals the CA's key can't pose as anybody else. It counts when a CA is made: at the first start, and for nestbox cert ca --renew."`
 
 	LogJSON  bool   `key:"log_json" def:"false" doc:"Log lines as JSON objects."`
 	LogLevel string `key:"log_level" def:"info" one:"debug info warn error" doc:"The least level that is logged."`
@@ -306,6 +308,10 @@ func (f field) assign(value any) error {
 		return err
 	case *Networks:
 		list, err := networks(value)
+		*p = list
+		return err
+	case *Paths:
+		list, err := paths(value)
 		*p = list
 		return err
 	case *[]string:

@@ -287,3 +287,13 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestPaths(t *testing.T) {
+	c, err := Load(Input{File: writeFile(t, "certificate_files = [\"/a b.pem\", \"/c.pem\"]\n")})
+	if err != nil || !reflect.DeepEqual(c.CertificateFiles, Paths{"/a b.pem", "/c.pem"}) || !reflect.DeepEqual(ReadPaths(c), []string{"/a b.pem", "/c.pem"}) {
+		t.Errorf("%q: %v", c.CertificateFiles, err)
+	}
+	if _, err := Load(Input{File: writeFile(t, "key_files = [\"a.key\"]\n")}); err == nil || !strings.Contains(err.Error(), "absolute paths") {
+		t.Error(err)
+	}
+}

@@ -40,7 +40,7 @@ func Keys() []Key {
 
 var kinds = map[reflect.Type]string{
 	reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "switch", reflect.TypeFor[int](): "number",
-	reflect.TypeFor[Size](): "size", reflect.TypeFor[Room](): "size or percentage", reflect.TypeFor[[]string](): "list", reflect.TypeFor[Networks](): "list",
+	reflect.TypeFor[Size](): "size", reflect.TypeFor[Room](): "size or percentage", reflect.TypeFor[[]string](): "list", reflect.TypeFor[Networks](): "list", reflect.TypeFor[Paths](): "list of absolute paths",
 }
 
 func keyOf(f reflect.StructField) (Key, bool) {
@@ -155,7 +155,7 @@ func tagged(c *Config, tag string) []string {
 		switch p := v.Field(i).Interface().(type) {
 		case string:
 			paths = append(paths, p)
-		case []string:
+		case Paths:
 			paths = append(paths, p...)
 		}
 	}

@@ -141,6 +141,20 @@ func networks(value any) (all Networks, err error) {
 	return all, err
 }
 
+// Paths are files or folders.
+type Paths []string
+
+// paths takes a list of absolute paths: the server's current folder is chance.
+func paths(value any) (Paths, error) {
+	list, err := texts(value)
+	for _, p := range list {
+		if !strings.HasPrefix(p, "/") {
+			return nil, fmt.Errorf("wants absolute paths, not %q", p)
+		}
+	}
+	return list, err
+}
+
 // addresses takes a list of host:port; a text has blanks or commas between them.
 func addresses(value any) ([]string, error) {
 	list, err := texts(value)

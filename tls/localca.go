@@ -64,6 +64,7 @@ type LocalCA struct {
 type served struct {
 	leaf  *tls.Certificate
 	index *index
+	all   []*tls.Certificate
 }
 
 // NewLocalCA reads the CA of a data folder. It makes nothing: Look does.
@@ -106,7 +107,7 @@ func (e *BadCAError) Unwrap() error { return e.Err }
 
 func (l *LocalCA) serve(pair *tls.Certificate) {
 	l.leaf = pair
-	l.now.Store(&served{pair, newIndex(pair)})
+	l.now.Store(&served{leaf: pair, index: newIndex(pair)})
 }
 
 // Look makes what is missing: the root, and a certificate for what the box is
