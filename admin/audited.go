@@ -122,14 +122,10 @@ func (l *audited) DeleteRetention(ctx context.Context, account, rule string) err
 
 func (l *audited) RunRetention(ctx context.Context, account string, dry bool) ([]storage.RetentionResult, error) {
 	res, err := l.Local.RunRetention(ctx, account, dry)
-	n := int64(0)
-	for _, r := range res {
-		n += r.Messages
-	}
-	if dry || n == 0 {
+	if dry {
 		return res, err
 	}
-	return res, l.note(err, storage.AuditDeletion, l.id(account), "%d messages expunged by retention rules", n)
+	return res, l.note(err, storage.AuditAdmin, l.id(account), "retention rules run")
 }
 
 func (l *audited) Purge(ctx context.Context, account string, c storage.Criteria, dry bool) (storage.PurgeResult, error) {
@@ -159,6 +155,30 @@ func (l *audited) SetGroup(ctx context.Context, group, account string, in bool) 
 		what = "in"
 	}
 	return l.note(l.Local.SetGroup(ctx, group, account, in), storage.AuditACL, l.id(account), "%s group %s", what, group)
+}
+
+func (l *audited) Import(ctx context.Context, account string, o ImportOptions) (Importer, error) {
+	im, err := l.Local.Import(ctx, account, o)
+	if err != nil {
+		return im, err
+	}
+	return auditedImport{im, func(stats ImportStats) {
+		_ = l.note(nil, storage.AuditAdmin, l.id(account), "%d messages imported", stats.Added)
+	}}, nil
+}
+
+// An auditedImport is noted at its end, also when something of it failed.
+type auditedImport struct {
+	Importer
+	done func(ImportStats)
+}
+
+func (im auditedImport) Close() (ImportStats, error) {
+	stats, err := im.Importer.Close()
+	if stats.Added > 0 {
+		im.done(stats)
+	}
+	return stats, err
 }
 
 func (l *audited) Export(ctx context.Context, account, mailbox string, f func(*Message, io.Reader) error) error {

@@ -100,7 +100,25 @@ func (c *setACLCmd) run(s *session, _ *request) (reply, error) {
 		}
 	}
 	err = box.account.ChangeACL(box.ID, storage.ACLChange{Who: who, Mode: c.mode, Rights: c.rights, Remove: c.remove})
+	if err == nil {
+		s.note(storage.AuditACL, "%s: %s gets %q", box.Name, c.who, c.letters())
+	}
 	return reply{}, err
+}
+
+// letters are the rights as SETACL has them.
+func (c *setACLCmd) letters() string {
+	sign := ""
+	switch c.mode {
+	case storage.StoreAdd:
+		sign = "+"
+	case storage.StoreRemove:
+		sign = "-"
+	}
+	if c.remove {
+		return ""
+	}
+	return sign + c.rights.Letters()
 }
 
 // identifier is what a client's identifier stands for (RFC 4314 §3).

@@ -38,8 +38,7 @@ func (c *expungeCmd) run(s *session, r *request) (reply, error) {
 		return reply{}, err
 	}
 	if !r.uid {
-		_, err := s.sel.account.Expunge(s.sel.box.ID, nil)
-		return reply{}, err
+		return reply{}, s.expunge(nil)
 	}
 	ranges, err := s.resolve(c.set)
 	if err != nil {
@@ -55,7 +54,7 @@ func (c *expungeCmd) run(s *session, r *request) (reply, error) {
 	if len(uids) == 0 {
 		return reply{}, nil
 	}
-	if _, err = s.sel.account.Expunge(s.sel.box.ID, uids); err != nil {
+	if err = s.expunge(uids); err != nil {
 		return reply{}, err
 	}
 	return s.withLimit(limit, reply{}, nil)

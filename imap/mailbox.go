@@ -188,6 +188,9 @@ func runDelete(s *session, name string) error {
 	}
 	s.named(box.Name)
 	s.log.Debug("imap_mailbox_deleted", "mailbox", box.ID.String())
+	if box.Messages >= storage.MassDeletion {
+		s.note(storage.AuditDeletion, "mailbox %s with %d messages deleted", box.Name, box.Messages)
+	}
 	if s.sel != nil && s.sel.box.ID == box.ID {
 		s.unselect()
 		s.status("", imap.StatusResponseTypeOK, codeClosed, "the selected mailbox is deleted")

@@ -181,7 +181,7 @@ var extUnselect = extension{
 // runClose expunges without a word, unless the mailbox was EXAMINEd.
 func runClose(s *session, _ *request) (reply, error) {
 	if !s.sel.readOnly && s.sel.rights&storage.RightExpunge != 0 { // RFC 4314 §4: else closed all the same
-		_, err := s.sel.account.Expunge(s.sel.box.ID, nil)
+		err := s.expunge(nil)
 		if err != nil && !errors.Is(err, storage.ErrNoMailbox) { // deleted: closed all the same
 			return reply{}, err
 		}

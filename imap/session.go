@@ -25,12 +25,14 @@ type session struct {
 	account *storage.Account // nil before login
 	hold    *storage.Login   // with it
 	audit   storage.AuditRef // of it
-	client  string           // what it says of itself (ID)
-	off     extSet           // extensions switched off, for server and account
-	enabled extSet           // by ENABLE
-	isRev2  bool             // IMAP4rev2 is among them
-	bad     int              // bad commands before login
-	tag     string           // of the running command
+	// How many messages it expunged, and how many of them are in the audit log.
+	expunged, noted int
+	client          string // what it says of itself (ID)
+	off             extSet // extensions switched off, for server and account
+	enabled         extSet // by ENABLE
+	isRev2          bool   // IMAP4rev2 is among them
+	bad             int    // bad commands before login
+	tag             string // of the running command
 	// language is that of texts; nil for the default.
 	language *language
 
@@ -158,6 +160,7 @@ func (s *session) progress() error {
 
 // end is the end of the session.
 func (s *session) end() {
+	s.endAudit()
 	s.unselect()
 	s.endOwn()
 	if s.hold != nil {
@@ -194,13 +197,14 @@ func (s *session) now() time.Time {
 // reset makes the session that of a new connection (RFC 8437 §3, §4.1): all that
 // login and ENABLE brought is gone.
 func (s *session) reset() {
+	s.endAudit()
 	s.unselect()
 	s.endOwn()
 	if s.hold != nil {
 		s.hold.Close()
 		s.c.seen(newsLogin) // of a login that is over anyway
 	}
-	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, off: extSet(s.srv.tables.off.Load()), scratch: s.scratch}
+	*s = session{srv: s.srv, c: s.c, d: s.d, w: s.w, log: s.c.log, client: s.client, off: extSet(s.srv.tables.off.Load()), scratch: s.scratch}
 	s.d.SetUTF8(false)
 	s.w.SetUTF8(false)
 	s.d.SetLoggedIn(false)

@@ -34,6 +34,9 @@ func AuditKinds() []AuditKind {
 	return []AuditKind{AuditLogin, AuditRefused, AuditBan, AuditPassword, AuditAdmin, AuditACL, AuditDeletion, AuditExport, AuditCertificate}
 }
 
+// MassDeletion is how many messages at once are much: an AuditDeletion.
+const MassDeletion = 100
+
 // An auditClass is a list in events.db. Each is bounded apart, so that many
 // guesses push out older guesses, but nothing else.
 type auditClass struct {

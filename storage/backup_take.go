@@ -295,7 +295,7 @@ func (b *BackupDir) end(p *BackupPart) error {
 		return err
 	}
 	// What a command left that looked at the former backup.
-	for _, name := range []string{lockFile, clockFile, systemCopyFile, "reserve"} {
+	for _, name := range []string{lockFile, clockFile, systemCopyFile, eventsFile, eventsFile + eventsAside, "reserve"} {
 		if err := os.Remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

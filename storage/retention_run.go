@@ -132,9 +132,17 @@ func (a *Account) retain(ctx context.Context, p *pacer, m *Mailbox, now time.Tim
 		err = pass(func(r *Row) bool { return over() && !(dry && aged(r)) })
 	}
 	if !dry && res.Messages > 0 {
-		a.st.log.Info("retention_expunged", "account", string(a.id), "rule", rule.ID, "messages", res.Messages, "octets", res.Octets)
+		a.retained(res)
 	}
 	return err
+}
+
+// retained tells what a rule took.
+func (a *Account) retained(res *RetentionResult) {
+	a.st.log.Info("retention_expunged", "account", string(a.id), "rule", res.Rule.ID, "messages", res.Messages, "octets", res.Octets)
+	if res.Messages >= MassDeletion {
+		a.st.Audit(AuditEvent{Kind: AuditDeletion, Account: a.id, Detail: fmt.Sprintf("%d messages expunged by retention rule %s", res.Messages, res.Rule.ID)})
+	}
 }
 
 // retainRequest expunges messages whether they have \Deleted or not.
