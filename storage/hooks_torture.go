@@ -28,12 +28,13 @@ func (o *Options) testLimits() {
 	if space := testLimit("TEST_NESTBOX_SPACE"); space > 0 {
 		o.hooks.maps = smallBudget(space*8/7, fileBudget(), false)
 	}
-	if o.Time == nil && o.hooks.upkeep > 0 {
+	if o.Time == nil && o.hooks.upkeep > 0 && testLimit("TEST_NESTBOX_CLOCK") == 0 {
 		o.Time = trustedTime{}
 	}
 }
 
-// trustedTime says that somebody keeps the clock right.
+// trustedTime says that somebody keeps the clock right. TEST_NESTBOX_CLOCK is
+// for a test that has a clock of its own (test/tap).
 type trustedTime struct{ machineTime }
 
 func (trustedTime) Synchronised() (yes, known bool) { return true, true }

@@ -17,8 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launchVariable makes a test binary the launcher of the program to tap.
-const launchVariable = "TEST_TAP_LAUNCH"
+const (
+	// launchVariable makes a test binary the launcher of the program to tap.
+	launchVariable = "TEST_TAP_LAUNCH"
+	// clockVariable: the program has a clock of its own.
+	clockVariable = "TEST_TAP_CLOCK"
+)
 
 // Launch turns this process into the tapped program, if it was started for
 // that; otherwise it returns at once.
@@ -38,7 +42,7 @@ func launch(socket int) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	program := filter()
+	program := filter(os.Getenv(clockVariable) != "")
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 	listener, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
@@ -56,8 +60,9 @@ func launch(socket int) error {
 }
 
 // filter asks the test about the calls that change files, and lets all others
-// pass: those of the list, and opens that may make or empty a file.
-func filter() (p []unix.SockFilter) {
+// pass: those of the list, opens that may make or empty a file, and, if the
+// program has a clock of its own, those that tell the time.
+func filter(clock bool) (p []unix.SockFilter) {
 	load := func(offset uint32) {
 		p = append(p, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset})
 	}
@@ -66,6 +71,15 @@ func filter() (p []unix.SockFilter) {
 	load(0) // the call's number
 	for nr := range handlers {
 		p = append(p, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(nr), Jf: 1}, ask)
+	}
+	if clock {
+		p = append(p, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_ADJTIMEX, Jf: 1}, ask)
+		p = append(p, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLOCK_GETTIME, Jf: uint8(2 + 2*len(clockIDs))})
+		load(16) // the low half of the first argument is which clock
+		for _, id := range clockIDs {
+			p = append(p, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: id, Jf: 1}, ask)
+		}
+		p = append(p, pass)
 	}
 	// The low half of the third argument are the flags of openat.
 	p = append(p, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_OPENAT, Jf: 3})
@@ -115,6 +129,9 @@ func Wrap(cmd *exec.Cmd, o Options) (*Tap, error) {
 		cmd.Env = os.Environ()
 	}
 	cmd.Env = append(cmd.Env, launchVariable+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
+	if o.Clock != nil {
+		cmd.Env = append(cmd.Env, clockVariable+"=1")
+	}
 	return t, nil
 }
 

@@ -71,6 +71,9 @@ type Options struct {
 	Data   bool   // keep what is written in the events
 	NoSync bool   // say to the program that a sync is done, without doing it
 
+	// Clock, if set, is the program's clock.
+	Clock *Clock
+
 	// Before and After are called around each call, one call at a time. Inodes
 	// of new files are known After. Both may kill the program.
 	Before, After func(*Tap, Event)

@@ -17,10 +17,11 @@ import (
 const (
 	playVariable = "TEST_TAP_PLAY"
 	openVariable = "TEST_TAP_OPEN"
+	timeVariable = "TEST_TAP_TIME"
 )
 
 // programs are what it can be, by variable.
-var programs = map[string]func(dir string) error{playVariable: play, openVariable: open}
+var programs = map[string]func(dir string) error{playVariable: play, openVariable: open, timeVariable: tellTime}
 
 func TestMain(m *testing.M) {
 	Launch()
