@@ -340,3 +340,31 @@ func TestPurgeSharedAndHeld(t *testing.T) {
 		t.Errorf("rows are left: %+v", moved)
 	}
 }
+
+// What a rule takes at once is in the audit log when it is much.
+func TestRetentionIsAudited(t *testing.T) {
+	t.Parallel()
+	st, a, clock := keptStore(t)
+	trash := mailboxOf(t, a, "Trash")
+	_, err := st.AddRetention(a.id, RetentionRule{SpecialUse: "Trash", Messages: 1})
+	must(t, err)
+	n := 0
+	add := func(more int) {
+		for range more {
+			n++
+			_, err := a.Append(trash.ID, []NewMessage{{Upload: upload(t, a, message(n)), Date: clock.Wall()}})
+			must(t, err)
+		}
+	}
+	clock.pass(48 * time.Hour) // rules begin to work after a day
+	add(3)
+	retain(t, a, false)
+	add(MassDeletion)
+	retain(t, a, true)
+	retain(t, a, false)
+	events, err := st.AuditEvents(AuditFilter{})
+	must(t, err)
+	if len(events) != 1 || events[0].Kind != AuditDeletion || events[0].Account != a.id || !strings.HasPrefix(events[0].Detail, "100 messages expunged by retention rule ") {
+		t.Errorf("%+v", events)
+	}
+}

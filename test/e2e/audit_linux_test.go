@@ -218,3 +218,71 @@ func secretLines(right string, canary func(string) string) (lines []string) {
 	}
 	return lines
 }
+
+// onDisk is what is in the audit log of the files as they are now.
+func onDisk(t *testing.T, n *rig.Nestbox) (all []string) {
+	t.Helper()
+	look := &rig.Nestbox{Binary: n.Binary, Data: t.TempDir()}
+	for _, name := range []string{"nestbox.id", "system.db", "events.db"} {
+		b, err := os.ReadFile(filepath.Join(n.Data, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(look.Data, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(look.Data, "accounts"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, err := look.Run(t.Context(), "", "audit", "--json")
+	if err != nil {
+		return nil // copied in the middle of a commit
+	}
+	var events []auditEvent
+	if err := json.Unmarshal([]byte(out), &events); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		all = append(all, fmt.Sprint(e.Event, " ", e.Account, " ", e.Address, " ", e.Detail))
+	}
+	return all
+}
+
+// TestAuditAfterKill: a new password and a ban are on the disk at once, so that a
+// kill -9 loses neither.
+func TestAuditAfterKill(t *testing.T) {
+	t.Parallel()
+	n := install(t)
+	command(t, n, "secret-enough-1\n", "account", "add", "ann", "--password-stdin")
+	n.Env = append(n.Env, "NESTBOX_BAN_AFTER=2", "NESTBOX_BAN_EXEMPT=192.0.2.0/24")
+	s, err := n.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(want string) {
+		// Half of the time after which all is written.
+		for deadline := time.Now().Add(30 * time.Second); !slices.Contains(onDisk(t, n), want); {
+			if time.Now().After(deadline) {
+				t.Errorf("%q isn't on the disk", want)
+				return
+			}
+		}
+	}
+	command(t, n, "secret-enough-2\n", "account", "passwd", "ann", "--password-stdin")
+	await("password ann  changed")
+	const guesser = "127.0.7.7"
+	for i := range 2 {
+		if line, err := tryLogin(guesser, s.Addr, "ann", fmt.Sprint("guess-", i)); err != nil || !strings.HasPrefix(line, "a NO") {
+			t.Errorf("%q, %v", line, err)
+		}
+	}
+	await("ban  127.0.7.7 banned for 15m0s after 2 failed logins")
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, n)
+	if line, err := tryLogin(guesser, s.Addr, "ann", "secret-enough-2"); err != nil || !strings.HasPrefix(line, "* BYE") {
+		t.Errorf("not banned: %q, %v", line, err)
+	}
+}
