@@ -20,7 +20,7 @@ import (
 )
 
 // certificates puts the sources of a data folder together.
-func (e *env) certificates(cfg *config.Config, st *storage.Store, lock sync.Locker, local tls.LocalOptions) (*tls.Set, *tls.LocalCA, error) {
+func (e *env) certificates(cfg *config.Config, st *storage.Store, lock sync.Locker, local tls.LocalOptions, remote tls.ACMEOptions) (*tls.Set, *tls.LocalCA, error) {
 	local.Unlimited = cfg.CAUnlimited
 	local.Names = func() []string {
 		stored, err := st.Settings()
@@ -44,7 +44,15 @@ func (e *env) certificates(cfg *config.Config, st *storage.Store, lock sync.Lock
 		defer lock.Unlock()
 		return cfg.CertificateFiles, cfg.KeyFiles
 	})
-	return tls.NewSet(files, ca), ca, nil
+	if cfg.ACME == "" {
+		return tls.NewSet(files, ca), ca, nil
+	}
+	remote.Log, remote.Names = local.Log, local.Names
+	acme, err := tls.NewACME(st, acmeOptions(cfg, remote))
+	if err != nil {
+		return nil, nil, err
+	}
+	return tls.NewSet(files, acme, ca), ca, nil
 }
 
 var cmdCertStatus = command{

@@ -80,7 +80,7 @@ func (e *env) openAPI(ctx context.Context, cfg *config.Config) (admin.API, error
 		api, err := admin.OpenLocal(cfg.Data, storageOptions(cfg))
 		if err == nil {
 			api.Certs = func() (*tls.Set, *tls.LocalCA, error) {
-				return e.certificates(cfg, api.Store(), new(sync.Mutex), tls.LocalOptions{Log: slog.New(slog.DiscardHandler)})
+				return e.certificates(cfg, api.Store(), new(sync.Mutex), tls.LocalOptions{Log: slog.New(slog.DiscardHandler)}, tls.ACMEOptions{})
 			}
 			return admin.Audited(api), nil
 		}

@@ -34,6 +34,7 @@ var protocols = []protocol{
 	{name: "imaps", port: "993", fallback: "1993", tls: true, in: func(c *config.Config) *[]string { return &c.IMAPS }},
 	{name: "http", port: "80", fallback: "8080", web: true, in: func(c *config.Config) *[]string { return &c.HTTP }},
 	{name: "https", port: "443", fallback: "8443", tls: true, web: true, in: func(c *config.Config) *[]string { return &c.HTTPS }},
+	{name: acmeTLS, port: "443", tls: true, in: func(c *config.Config) *[]string { return &c.ACMETLS }},
 }
 
 // addresses are those that a configuration names.
@@ -177,8 +178,11 @@ func (s *serving) accept(l *listener) {
 	s.log.Info("listening", "protocol", l.name, "addr", l.Addr().String())
 	s.running.Go(func() {
 		serve := s.imap.Serve
-		if l.web {
+		switch {
+		case l.web:
 			serve = s.web.Serve
+		case l.name == acmeTLS:
+			serve = s.serveChallenges
 		}
 		if err := serve(proxy.Wrap(l.Listener, s.cfg.ProxyFrom, s.log), l.tls); err != nil && !errors.Is(err, imap.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.failed <- fmt.Errorf("%s %s: %w", l.name, l.Addr(), err)

@@ -168,7 +168,7 @@ func (s *serving) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.certs, s.ca, err = s.certificates(s.cfg, s.st, &s.mu, tls.LocalOptions{Log: s.log}); err != nil {
+	if s.certs, s.ca, err = s.certificates(s.cfg, s.st, &s.mu, tls.LocalOptions{Log: s.log}, tls.ACMEOptions{HTTPAddr: s.proofAddr, TLSAddr: s.challengeAddr}); err != nil {
 		return err
 	}
 	_ = s.ca.Look() // without a certificate it serves who needs none; the log and cert status say why
@@ -180,14 +180,14 @@ func (s *serving) start(ctx context.Context) error {
 		Log: s.log, LoggedIn: s.firstLogin(), BanAfter: cmp.Or(s.cfg.BanAfter, -1), BanExempt: s.cfg.BanExempt,
 	})
 	s.imap = imap.NewServer(imap.Options{
-		Store: s.st, TLS: s.certs.Config(s.cfg.MinVersion, "imap"), Log: s.log, Version: Version,
+		Store: s.st, TLS: s.certs.Config(s.cfg.MinVersion, s.alpn("imap")...), Log: s.log, Version: Version,
 		Auth:          s.auth,
 		PlaintextFrom: s.cfg.PlaintextFrom, IDFrom: s.cfg.IDFrom,
 		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus, MessageLimit: s.cfg.MessageLimit,
 		Off:      strings.Fields(s.cfg.Setting(stored, "extensions_off")),
 		MaxConns: s.cfg.MaxConnections, MaxConnsPerAddr: s.cfg.MaxConnectionsPerAddress,
 	})
-	s.web = admin.NewWeb(s.log, s.certs.Config(s.cfg.MinVersion, "http/1.1"))
+	s.web = admin.NewWeb(s.log, s.certs.Config(s.cfg.MinVersion, s.alpn("http/1.1")...))
 	s.startWeb()
 	s.started, s.ctx = time.Now(), ctx
 	if err := s.startControl(); err != nil {

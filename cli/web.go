@@ -12,12 +12,16 @@ import (
 	"nestbox/admin"
 	"nestbox/config"
 	"nestbox/storage"
+	"nestbox/tls"
 )
 
 // startWeb gives the server behind `http` and `https` its handlers, whether or
 // not an address is configured: one may come with a reload.
 func (s *serving) startWeb() {
 	admin.Autoconfig(s.web, s.setup)
+	if s.cfg.ACME != "" {
+		s.web.Handle(tls.ChallengePath, s.certs)
+	}
 }
 
 // setup is what mail programs are told now.
@@ -98,6 +102,7 @@ func (s boxSetup) serve(addrs map[string][]string) {
 				s.HTTP, s.Web = int(port), at
 			case "https":
 				s.HTTPS, s.Web = int(port), cmp.Or(s.Web, at)
+			case acmeTLS: // is for a CA
 			default:
 				s.Mail = append(s.Mail, admin.Service{Protocol: strings.TrimSuffix(p.name, "s"), Host: at, Port: int(port), TLS: p.tls})
 			}

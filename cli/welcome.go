@@ -28,7 +28,7 @@ func (s *serving) welcome(hostNames string, first *firstAccount) {
 			security = "SSL/TLS"
 		}
 		at, port, ok := s.port(p.name)
-		if !ok || p.web {
+		if !ok || p.web || p.name == acmeTLS {
 			continue
 		}
 		if at == "" {

@@ -48,6 +48,14 @@ type Config struct {
 	KeyFiles         Paths  `key:"key_files" path:"read" doc:"Files with the keys of certificate_files, in PEM and without passphrase, in any order. A key may also stand in its certificate's file."`
 	CAUnlimited      bool   `key:"ca_unlimited" def:"false" doc:"Make local CAs whose certificates may hold for any name. By default they hold only for names and addresses of homes and for the box's own, so that who steals the CA's key can't pose as anybody else. It counts when a CA is made: at the first start, and for nestbox cert ca --renew."`
 
+	ACME          string   `key:"acme" doc:"Where certificates for host_names come from by ACME: letsencrypt, letsencrypt-staging, or the address of the directory of another CA. Who sets it agrees to the CA's terms. Public CAs are asked only for names that the internet knows; for all others, and as long as the CA gives none, the box's own CA is there. Default: none."`
+	ACMERoot      string   `key:"acme_root" path:"read" doc:"File of roots (PEM, absolute path) by which the CA's own address is verified: for your own CA such as step-ca. It is then asked for all host_names. Default: those of the system."`
+	ACMEEmail     string   `key:"acme_email" doc:"Where the CA can write to about the account. Default: none."`
+	ACMEEABKid    string   `key:"acme_eab_kid" doc:"Key identifier of an external account, which some CAs want (RFC 8555 section 7.3.4). Default: none."`
+	ACMEEABFile   string   `key:"acme_eab_file" path:"read" doc:"File (absolute path) with the key of that external account, in base64url as the CA shows it."`
+	ACMEChallenge string   `key:"acme_challenge" def:"auto" one:"auto http-01 tls-alpn-01" doc:"How the CA sees that a name is this box's. It always comes to port 80 (http-01: http) or 443 (tls-alpn-01: acme_tls, https or imaps) of the name; a router may forward that to another port of the box. auto: what there are listeners for."`
+	ACMETLS       []string `key:"acme_tls" doc:"Addresses, host:port each, that are only for tls-alpn-01. The CA is answered on the addresses of https and imaps too. Default: none."`
+
 	LogJSON  bool   `key:"log_json" def:"false" doc:"Log lines as JSON objects."`
 	LogLevel string `key:"log_level" def:"info" one:"debug info warn error" doc:"The least level that is logged."`
 

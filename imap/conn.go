@@ -3,6 +3,7 @@ package imap
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -166,6 +167,9 @@ func (c *conn) handshake() error {
 	ctx, binding := auth.NewBinding(c.srv.stopping)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
+	}
+	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != "imap" {
+		return fmt.Errorf("a client of %s", p) // a CA that looks for the name (RFC 8737 §3): it has seen it
 	}
 	c.stream, c.secure, c.binding = t, true, binding
 	return nil
