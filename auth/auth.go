@@ -289,7 +289,7 @@ func (a *Authenticator) report(c *claim, conn *Conn, err error) {
 	case errors.As(err, &throttled):
 		a.log.Warn("login_throttled", append(attrs, slog.Duration("wait", throttled.Wait))...)
 		a.auditRefused(conn, c.info, "throttled")
-	case errors.Is(err, ErrBadLogin):
+	case errors.Is(err, ErrBadLogin), errors.Is(err, ErrUnavailable):
 		a.log.Info("login_failed", attrs...)
 		a.auditRefused(conn, c.info, c.reason)
 	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):

@@ -179,6 +179,9 @@ func (s *serving) start(ctx context.Context) error {
 	s.auth = auth.New(s.st, auth.Options{
 		Log: s.log, LoggedIn: s.firstLogin(), BanAfter: cmp.Or(s.cfg.BanAfter, -1), BanExempt: s.cfg.BanExempt,
 	})
+	if err := useOAuth(s.auth, s.cfg); err != nil {
+		return err
+	}
 	s.imap = imap.NewServer(imap.Options{
 		Store: s.st, TLS: s.certs.Config(s.cfg.MinVersion, s.alpn("imap")...), Log: s.log, Version: Version,
 		Auth:          s.auth,

@@ -72,6 +72,16 @@ type Config struct {
 	IDFrom        Networks `key:"id_from" doc:"Networks of webmail and proxies that say for whom they log in, by the fields x-originating-ip and x-originating-port of IMAP's ID, before login. That address is then what bans, limits, logs and audit see."`
 	PlaintextFrom Networks `key:"plaintext_from" doc:"Networks from which passwords are taken without TLS, beside the machine itself. Whoever can listen in there reads them."`
 
+	OAuthIssuer           string `key:"oauth_issuer" doc:"OpenID provider whose access tokens log in (OAUTHBEARER, XOAUTH2): its issuer URL, as in its tokens, such as https://id.example.org/realms/home. docs/oauth.md says how. Empty: none."`
+	OAuthAudience         Texts  `key:"oauth_audience" doc:"Whom tokens are for (aud): one of these must be in them. With oauth_introspection it may be empty when oauth_scope isn't."`
+	OAuthScope            Texts  `key:"oauth_scope" doc:"Scopes that a token must all have."`
+	OAuthReadOnlyScope    string `key:"oauth_read_only_scope" doc:"A token that lacks some of oauth_scope but has this scope logs in too, to sessions that can change nothing. Empty: it doesn't."`
+	OAuthUserClaim        string `key:"oauth_user_claim" def:"email" doc:"Claim of a token that says whose it is, by the account's name or one of its addresses: email, preferred_username, sub, username or another one. Of email_verified false, email is refused."`
+	OAuthIntrospection    bool   `key:"oauth_introspection" def:"false" doc:"Ask the provider about each token (RFC 7662), for tokens that aren't JSON web tokens, or that can be taken back: then they still log in for a minute at most."`
+	OAuthClientID         string `key:"oauth_client_id" doc:"Name by which nestbox asks the provider, with oauth_introspection."`
+	OAuthClientSecretFile string `key:"oauth_client_secret_file" path:"read" doc:"File with the secret that belongs to oauth_client_id, and nothing else."`
+	OAuthRoots            string `key:"oauth_roots" path:"read" doc:"PEM file with the certificates that the provider's certificate hangs on, for a provider with a CA of its own. Empty: those of the machine."`
+
 	InsecureAuth bool `key:"insecure_auth" def:"false" doc:"Take passwords without TLS from other machines too. Whoever can listen in then reads them."`
 	LiteralMinus bool `key:"literal_minus" def:"false" doc:"Announce LITERAL- instead of LITERAL+: clients ask before they send more than 4096 bytes."`
 
@@ -166,6 +176,9 @@ func Load(in Input) (*Config, error) {
 		if values, ok := in.Flags[k.Name]; ok {
 			l.setFlag(k, values)
 		}
+	}
+	if len(l.problems) == 0 {
+		l.checkOAuth()
 	}
 	if len(l.problems) > 0 {
 		return nil, l.problems
@@ -320,6 +333,10 @@ func (f field) assign(value any) error {
 		return err
 	case *Paths:
 		list, err := paths(value)
+		*p = list
+		return err
+	case *Texts:
+		list, err := texts(value)
 		*p = list
 		return err
 	case *[]string:

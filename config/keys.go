@@ -41,6 +41,7 @@ func Keys() []Key {
 var kinds = map[reflect.Type]string{
 	reflect.TypeFor[string](): "text", reflect.TypeFor[bool](): "switch", reflect.TypeFor[int](): "number",
 	reflect.TypeFor[Size](): "size", reflect.TypeFor[Room](): "size or percentage", reflect.TypeFor[[]string](): "list", reflect.TypeFor[Networks](): "list", reflect.TypeFor[Paths](): "list of absolute paths",
+	reflect.TypeFor[Texts](): "list",
 }
 
 func keyOf(f reflect.StructField) (Key, bool) {

@@ -101,6 +101,7 @@ var storageReplies = []struct {
 	{storage.ErrCorrupt, imap.ResponseCodeCorruption},
 	{auth.ErrBadLogin, imap.ResponseCodeAuthenticationFailed},
 	{auth.ErrNotAllowed, imap.ResponseCodeAuthorizationFailed},
+	{auth.ErrUnavailable, imap.ResponseCodeUnavailable},
 }
 
 // isTrouble reports whether err is the machine's fault, and for the log.

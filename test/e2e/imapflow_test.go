@@ -20,26 +20,32 @@ func clientImapflow(t *testing.T, l login) {
 // imapflow is the folder where it is installed.
 func imapflow(t *testing.T) (dir string) {
 	t.Helper()
+	return npmPackage(t, "imapflow", imapflowVersion)
+}
+
+// npmPackage is the folder where a package is installed, once for all runs.
+func npmPackage(t *testing.T, name, version string) (dir string) {
+	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skip(err)
 	}
-	dir = filepath.Join(cache, "nestbox-test", "imapflow-"+imapflowVersion)
-	imapflowInstall.Lock()
-	defer imapflowInstall.Unlock()
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "imapflow")); err != nil {
+	dir = filepath.Join(cache, "nestbox-test", name+"-"+version)
+	npmInstall.Lock()
+	defer npmInstall.Unlock()
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", name)); err != nil {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, "package.json"), "{}")
-		if out, err := try(t, dir, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "imapflow@"+imapflowVersion); err != nil {
-			t.Skipf("npm can't install imapflow: %v\n%s", err, out)
+		if out, err := try(t, dir, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", name+"@"+version); err != nil {
+			t.Skipf("npm can't install %s: %v\n%s", name, err, out)
 		}
 	}
 	return dir
 }
 
-var imapflowInstall sync.Mutex
+var npmInstall sync.Mutex
 
 // imapflowScript puts a script of testdata there: Node looks for modules from
 // the script's own folder on.
