@@ -67,6 +67,7 @@ func homeAddresses() []string {
 		return nil // addresses are worth less than a start that fails
 	}
 	var all []string
+	passing := passingAddrs()
 	for _, i := range interfaces {
 		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 || forContainers(i.Name) {
 			continue
@@ -74,7 +75,7 @@ func homeAddresses() []string {
 		addrs, _ := i.Addrs()
 		for _, a := range addrs {
 			p, err := netip.ParsePrefix(a.String())
-			if err == nil && atHome(p.Addr().Unmap()) {
+			if err == nil && atHome(p.Addr().Unmap()) && !passing[p.Addr()] {
 				all = append(all, p.Addr().Unmap().String())
 			}
 		}

@@ -115,16 +115,20 @@ func (l *LocalCA) serve(pair *tls.Certificate) {
 func (l *LocalCA) Look() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.look(false)
+	if err := l.noted(l.look(false)); l.leaf == nil {
+		return err
+	}
+	return nil
+}
+
+// noted keeps an error for Status, and logs one that is new.
+func (l *LocalCA) noted(err error) error {
 	if err != nil && (l.err == nil || l.err.Error() != err.Error()) {
 		l.o.Log.Error("certificate_failed", "source", FromLocalCA, "error", err)
 		l.audit("local CA: no certificate: " + err.Error())
 	}
 	if l.err = err; err != nil {
 		l.errAt = l.st.Now()
-		if l.leaf != nil {
-			return nil
-		}
 	}
 	return err
 }
@@ -139,7 +143,7 @@ func (l *LocalCA) look(force bool) error {
 			return err
 		}
 	}
-	names, refused := l.wantedNames()
+	names, refused, set := l.wantedNames()
 	l.refused = refused
 	why := ""
 	switch {
@@ -151,7 +155,7 @@ func (l *LocalCA) look(force bool) error {
 		why = "ends soon"
 	case l.leaf.Leaf.NotBefore.After(now):
 		why = "made when the clock was ahead"
-	case !sameNames(certNames(l.leaf.Leaf), names):
+	case !l.fits(names, set):
 		why = "names"
 	default:
 		return nil
@@ -233,11 +237,22 @@ func (l *LocalCA) household() []string {
 	return l.o.Names()
 }
 
-// wantedNames are those that the certificate is to have, and those of the
-// household that the root doesn't allow.
-func (l *LocalCA) wantedNames() (names, refused []string) {
+// fits reports whether the certificate is for these names. Of those that were
+// guessed it may have more: an address that goes, as when a cable is pulled or
+// the machine starts before its network, mostly comes back.
+func (l *LocalCA) fits(names []string, set bool) bool {
+	has := certNames(l.leaf.Leaf)
+	if set {
+		return sameNames(has, names)
+	}
+	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(has, name) })
+}
+
+// wantedNames are those that the certificate is to have, those of the
+// household that the root doesn't allow, and whether the household set any.
+func (l *LocalCA) wantedNames() (names, refused []string, set bool) {
 	wanted := l.household()
-	set := len(wanted) > 0
+	set = len(wanted) > 0
 	if !set && l.o.Guess != nil {
 		wanted = l.o.Guess()
 	}
@@ -257,7 +272,7 @@ func (l *LocalCA) wantedNames() (names, refused []string) {
 	if len(names) == 0 {
 		names = []string{"localhost", "127.0.0.1", "::1"} // who is asked by another name needs some certificate too
 	}
-	return names, refused
+	return names, refused, set
 }
 
 func sameNames(a, b []string) bool {
@@ -288,7 +303,7 @@ func (l *LocalCA) Renew(force bool) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.look(true)
+	return l.noted(l.look(true))
 }
 
 // Certificate is the box's, if it is for what the client asks for.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -71,8 +72,7 @@ func (l *LocalCA) RenewRoot() error {
 	if err := l.makeRoot(l.st.Now()); err != nil {
 		return err
 	}
-	l.err = l.look(true)
-	return l.err
+	return l.noted(l.look(true))
 }
 
 // Export is the CA with its key, as PEM, nil if there is none.
@@ -96,13 +96,15 @@ func (l *LocalCA) Import(text []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now := l.st.Now(); !now.Before(root.cert.NotAfter) {
+		return fmt.Errorf("this CA has ended, on %s", root.cert.NotAfter.Format(time.DateOnly))
+	}
 	if err := l.st.SetSecret(rootSecret, text); err != nil {
 		return err
 	}
 	l.root, l.bad = root, nil
 	l.o.Log.Info("local_ca_imported", "fingerprint", Fingerprint(root.cert), "until", root.cert.NotAfter.UTC())
-	l.err = l.look(true)
-	return l.err
+	return l.noted(l.look(true))
 }
 
 // PEM is a certificate as PEM.

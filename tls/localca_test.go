@@ -188,6 +188,36 @@ func TestLocalCAReplaces(t *testing.T) {
 	}
 }
 
+// What was only guessed may go for a while: a pulled cable makes no new
+// certificate. What comes new does, and what the household took out is out.
+func TestLocalCAKeepsGuesses(t *testing.T) {
+	t.Parallel()
+	clock, names := &testTime{built.Add(time.Hour)}, []string{}
+	l := newLocalCA(t, clock, &names)
+	guess := []string{"box.local", "192.168.1.2", "127.0.0.1"}
+	l.o.Guess = func() []string { return guess }
+	look := func() *x509.Certificate {
+		t.Helper()
+		if err := l.Look(); err != nil {
+			t.Fatal(err)
+		}
+		return l.Leaf()
+	}
+	first := look()
+	guess = []string{"box.local", "127.0.0.1"}
+	if !look().Equal(first) {
+		t.Error("made anew without its network")
+	}
+	guess = []string{"box.local", "192.168.1.3", "127.0.0.1"}
+	if got := certNames(look()); !sameNames(got, guess) {
+		t.Errorf("at another address: %q", got)
+	}
+	names = []string{"box.local"}
+	if got := certNames(look()); !sameNames(got, names) {
+		t.Errorf("with names set: %q", got)
+	}
+}
+
 func TestLocalCAMoves(t *testing.T) {
 	t.Parallel()
 	clock, names := &testTime{built.Add(time.Hour)}, []string{}
@@ -207,6 +237,13 @@ func TestLocalCAMoves(t *testing.T) {
 	leaf, _ := leafFor(t, "box.local")
 	if notCA, err := encode(leaf.PrivateKey.(crypto.Signer), leaf.Certificate[0]); err != nil || b.Import(notCA) == nil {
 		t.Errorf("imported a certificate that is no CA: %v", err)
+	}
+	ended, err := newAuthority("box", true, nil, clock.wall.AddDate(-rootYears, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old, err := ended.pem(); err != nil || b.Import(old) == nil || b.Root() != nil {
+		t.Errorf("imported a CA that has ended: %v", err)
 	}
 	if err := b.Import(text); err != nil || !b.Root().Equal(a.Root()) || b.Leaf().CheckSignatureFrom(a.Root()) != nil {
 		t.Errorf("import: %v", err)
@@ -285,4 +322,31 @@ func TestGuessNames(t *testing.T) {
 			t.Errorf("forContainers(%s)", name)
 		}
 	}
+}
+
+// FuzzReadAuthority: what is taken for a CA is one when it is written and read again.
+func FuzzReadAuthority(f *testing.F) {
+	a, err := newAuthority("box", true, nil, time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := a.pem()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add(PEM(a.cert))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		a, err := readAuthority(text)
+		if err != nil {
+			return
+		}
+		again, err := a.pem()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := readAuthority(again); err != nil || !b.cert.Equal(a.cert) {
+			t.Errorf("%v", err)
+		}
+	})
 }
