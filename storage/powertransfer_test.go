@@ -74,11 +74,14 @@ func (p *teamPlan) next() (do func(team [2]*Account) error) {
 		s.boxes[at][s.uid[at]] = fmt.Sprint(n, " ", imap.FlagFlagged)
 		s.uid[at]++
 		return func(team [2]*Account) error { return appendTeam(team[at], n) }
-	case dice < 8:
+	case dice == 7:
+		p.serial++
+		return s.replace(at, uids[p.random.IntN(len(uids))], p.serial)
+	case dice < 7:
 		p.random.Shuffle(len(uids), func(i, j int) { uids[i], uids[j] = uids[j], uids[i] })
 		uids = uids[:1+p.random.IntN(min(4, len(uids)))]
 		slices.Sort(uids)
-		move := dice < 6
+		move := dice < 5
 		for _, uid := range uids {
 			s.boxes[to][s.uid[to]] = s.boxes[at][uid]
 			s.uid[to]++
@@ -103,6 +106,25 @@ func (p *teamPlan) next() (do func(team [2]*Account) error) {
 	}
 	s.set = step
 	return func(team [2]*Account) error { return setTeam(team, step, seen) }
+}
+
+// replace puts message n into the other's mailbox and takes another one out of
+// the one at: REPLACE between two accounts.
+func (s *teamState) replace(at int, uid imap.UID, n int) (do func(team [2]*Account) error) {
+	to := 1 - at
+	s.boxes[to][s.uid[to]] = fmt.Sprint(n, " ", imap.FlagFlagged)
+	s.uid[to]++
+	delete(s.boxes[at], uid)
+	return func(team [2]*Account) error {
+		m, err := team[at].MailboxByName("Team")
+		if err == nil {
+			err = appendTeam(team[to], n)
+		}
+		if err != nil {
+			return err
+		}
+		return team[at].Remove(m.ID, []imap.UID{uid})
+	}
 }
 
 func appendTeam(a *Account, n int) error {
@@ -185,8 +207,8 @@ func (p powerTask) transfer(marks *os.File) error {
 	return nil
 }
 
-// TestPowerLossTransfer: two accounts copy and move messages to each other, and
-// set annotations, ACLs, keys and a \Seen of their own, until the power is cut.
+// TestPowerLossTransfer: two accounts copy and move messages to each other,
+// replace one's by new ones of the other's, and set annotations, ACLs, keys and a \Seen of their own, until the power is cut.
 // Of a step that was done all is there; of one that was begun a message is in
 // one place or in both, never in none, and nothing half.
 func TestPowerLossTransfer(t *testing.T) {

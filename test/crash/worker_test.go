@@ -44,7 +44,7 @@ func (w *worker) last() state { return w.states[len(w.states)-1] }
 type operation struct {
 	kind    string // as phases call it
 	command string
-	literal []byte // of an APPEND, which command then ends before
+	literal []byte // of an APPEND or REPLACE, which command then ends before
 	apply   func(s state)
 }
 
@@ -100,6 +100,9 @@ func send(c *raw.Conn, op operation) (tag string, err error) {
 	if op.literal == nil {
 		return c.Send(op.command), nil
 	}
+	if op.kind == "replace" {
+		return c.SendLiteral(op.command, op.literal)
+	}
 	name, args, _ := strings.Cut(op.command, " ")
 	return c.SendAppend(name, args, op.literal)
 }
@@ -129,7 +132,9 @@ func (w *worker) next() operation {
 		return w.store(from, w.some(s[from], 3))
 	case dice < 78 && len(s[to].messages) < 60:
 		return w.copy("UID COPY", from, to, w.some(s[from], 10), false)
-	case dice < 88 && len(s[to].messages) < 60:
+	case dice < 82 && len(s[to].messages) < 60:
+		return w.replace(from, []string{from, to}[w.random.IntN(2)], w.some(s[from], 1)[0])
+	case dice < 90 && len(s[to].messages) < 60:
 		return w.copy("UID MOVE", from, to, w.some(s[from], 10), true)
 	case dice < 93:
 		return w.delete(from, w.some(s[from], 12))
@@ -170,6 +175,19 @@ func (w *worker) append(name string) operation {
 		literal: body,
 		apply:   func(s state) { s[name].add(message{sum: sum(body), flags: sortFlags(strings.Fields(flags))}) },
 	}
+}
+
+// replace puts a new message into to, and takes another one out of from: both
+// or neither.
+func (w *worker) replace(from, to string, uid uint32) operation {
+	op := w.append(to)
+	add := op.apply
+	op.kind, op.command = "replace", fmt.Sprintf("UID REPLACE %d %s", uid, op.command)
+	op.apply = func(s state) {
+		add(s)
+		delete(s[from].messages, uid)
+	}
+	return op
 }
 
 func (w *worker) store(name string, uids []uint32) operation {

@@ -193,11 +193,17 @@ func (c *Conn) Recreate(mailbox string) error {
 // in a blank when there are any. Without LITERAL+ it waits for the server's
 // continuation.
 func (c *Conn) SendAppend(mailbox, args string, message []byte) (tag string, err error) {
+	return c.SendLiteral("APPEND "+Quote(mailbox)+" "+args, message)
+}
+
+// SendLiteral sends a command that ends with a literal, without waiting for the
+// answer.
+func (c *Conn) SendLiteral(command string, message []byte) (tag string, err error) {
 	sign := ""
 	if c.caps["LITERAL+"] || c.caps["LITERAL-"] && len(message) <= 4096 {
 		sign = "+"
 	}
-	tag = c.Send(fmt.Sprintf("APPEND %s %s{%d%s}", Quote(mailbox), args, len(message), sign))
+	tag = c.Send(fmt.Sprintf("%s{%d%s}", command, len(message), sign))
 	if sign == "" {
 		if err := c.awaitContinue(tag); err != nil {
 			return "", err
