@@ -60,7 +60,7 @@ small:
 disk:
 	go test -count=1 -v ./test/e2e -run 'DiskFull|PulledStick' -timeout 30m | grep -v '^=== '
 
-# 10,000 guesses with the default ban_after: the delays take some minutes.
+# 10,000 guesses with the default ban_after.
 guessing:
 	go test -count=1 -v ./test/e2e -run Guessing -guessing-long -timeout 30m | grep -v '^=== '
 

@@ -162,12 +162,15 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 	if err := a.bans.banned(c.prefix); err != nil {
 		return err // of a connection from before the ban
 	}
-	wait, ok := a.addresses.reserve(c.prefix)
-	if !ok {
-		return &ThrottledError{Wait: wait}
-	}
 	good := a.good.mac(c.account(), c.prefix, c.secrets.state, c.password)
 	bad := a.bad.mac(c.account(), c.secrets.state, c.password)
+	wait, ok := a.addresses.reserve(c.prefix)
+	if !ok {
+		if _, again := a.bad.get(bad); !again {
+			a.bans.fail(c.prefix, c.peer) // who doesn't heed the delays is on the way to a ban too
+		}
+		return &ThrottledError{Wait: wait}
+	}
 	// Who logged in from here a moment ago is not held back because others
 	// guess at the account. The address's own delay stays, else the cache
 	// could be asked as often as one likes.

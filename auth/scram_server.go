@@ -169,6 +169,7 @@ func (x *scramExchange) check(ctx context.Context, text, proof []byte) (*verifie
 	}
 	wait, ok := a.addresses.reserve(c.prefix)
 	if !ok {
+		a.bans.fail(c.prefix, c.peer)
 		return nil, &ThrottledError{Wait: wait}
 	}
 	more := time.Duration(0)
