@@ -1,6 +1,7 @@
 package cli
 
 import (
+	cryptotls "crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -30,17 +31,45 @@ func useOAuth(a *auth.Authenticator, cfg *config.Config) error {
 		}
 	}
 	if cfg.OAuthRoots != "" {
-		text, err := readSmall("oauth_roots", cfg.OAuthRoots)
-		if err != nil {
+		var err error
+		if o.Roots, err = readRoots("oauth_roots", cfg.OAuthRoots); err != nil {
 			return err
-		}
-		o.Roots = x509.NewCertPool()
-		if !o.Roots.AppendCertsFromPEM(text) {
-			return failWith(exitUnfit, "oauth_roots: %s has no certificate in PEM", cfg.OAuthRoots)
 		}
 	}
 	a.UseOAuth(o)
 	return nil
+}
+
+// useExternal has client certificates log in on the listeners of a config, if
+// there is a CA for them.
+func useExternal(a *auth.Authenticator, cfg *config.Config, listeners *cryptotls.Config) error {
+	if cfg.ClientCAFile == "" {
+		return nil
+	}
+	roots, err := readRoots("client_ca_file", cfg.ClientCAFile)
+	if err != nil {
+		return err
+	}
+	accounts, err := cfg.ClientCertificates()
+	if err != nil {
+		return err
+	}
+	o := auth.ExternalOptions{Roots: roots, Accounts: accounts}
+	o.AskForCertificates(listeners)
+	a.UseExternal(o)
+	return nil
+}
+
+func readRoots(key, path string) (*x509.CertPool, error) {
+	text, err := readSmall(key, path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, failWith(exitUnfit, "%s: %s has no certificate in PEM", key, path)
+	}
+	return roots, nil
 }
 
 // readSmall reads a file that a key names.

@@ -179,11 +179,12 @@ func (s *serving) start(ctx context.Context) error {
 	s.auth = auth.New(s.st, auth.Options{
 		Log: s.log, LoggedIn: s.firstLogin(), BanAfter: cmp.Or(s.cfg.BanAfter, -1), BanExempt: s.cfg.BanExempt,
 	})
-	if err := useOAuth(s.auth, s.cfg); err != nil {
+	secure := s.certs.Config(s.cfg.MinVersion, s.alpn("imap")...)
+	if err := errors.Join(useOAuth(s.auth, s.cfg), useExternal(s.auth, s.cfg, secure)); err != nil {
 		return err
 	}
 	s.imap = imap.NewServer(imap.Options{
-		Store: s.st, TLS: s.certs.Config(s.cfg.MinVersion, s.alpn("imap")...), Log: s.log, Version: Version,
+		Store: s.st, TLS: secure, Log: s.log, Version: Version,
 		Auth:          s.auth,
 		PlaintextFrom: s.cfg.PlaintextFrom, IDFrom: s.cfg.IDFrom,
 		InsecureAuth: s.cfg.InsecureAuth, LiteralMinus: s.cfg.LiteralMinus, MessageLimit: s.cfg.MessageLimit,

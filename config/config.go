@@ -82,6 +82,9 @@ type Config struct {
 	OAuthClientSecretFile string `key:"oauth_client_secret_file" path:"read" doc:"File with the secret that belongs to oauth_client_id, and nothing else."`
 	OAuthRoots            string `key:"oauth_roots" path:"read" doc:"PEM file with the certificates that the provider's certificate hangs on, for a provider with a CA of its own. Empty: those of the machine."`
 
+	ClientCAFile   string `key:"client_ca_file" path:"read" doc:"PEM file with the CA whose client certificates log in (EXTERNAL): to the account that has the email address in the certificate, or as client_accounts says. Clients without a certificate log in as ever. docs/client-certificates.md says how. Empty: none do."`
+	ClientAccounts Texts  `key:"client_accounts" doc:"Which certificates log in to which accounts, whatever email address is in them: NAME=ACCOUNT each, where NAME is the certificate's common name or its SHA-256 in hex. With the ACCOUNT - a certificate logs in nowhere, as that of a lost device."`
+
 	InsecureAuth bool `key:"insecure_auth" def:"false" doc:"Take passwords without TLS from other machines too. Whoever can listen in then reads them."`
 	LiteralMinus bool `key:"literal_minus" def:"false" doc:"Announce LITERAL- instead of LITERAL+: clients ask before they send more than 4096 bytes."`
 
@@ -179,6 +182,7 @@ func Load(in Input) (*Config, error) {
 	}
 	if len(l.problems) == 0 {
 		l.checkOAuth()
+		l.checkClients()
 	}
 	if len(l.problems) > 0 {
 		return nil, l.problems

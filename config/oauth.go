@@ -2,8 +2,11 @@ package config
 
 import (
 	"cmp"
+	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"net/url"
+	"strings"
 )
 
 // Texts are texts without blanks.
@@ -47,4 +50,38 @@ func isIssuer(s string) bool {
 	}
 	host, _ := netip.ParseAddr(u.Hostname())
 	return u.Scheme == "https" || (u.Scheme == "http" && (host.IsLoopback() || u.Hostname() == "localhost"))
+}
+
+// checkClients looks whether the keys for client certificates make sense together.
+func (l *loader) checkClients() {
+	c := l.config
+	where := cmp.Or(c.File, "configuration")
+	if c.ClientCAFile == "" && len(c.ClientAccounts) > 0 {
+		l.problem(where, "client_accounts needs client_ca_file")
+	}
+	if _, err := c.ClientCertificates(); err != nil {
+		l.problem(where, "client_accounts %v", err)
+	}
+}
+
+// ClientCertificates is client_accounts: common names, or SHA-256 in small hex
+// digits, with the account of each.
+func (c *Config) ClientCertificates() (map[string]string, error) {
+	accounts := map[string]string{}
+	for _, entry := range c.ClientAccounts {
+		at := strings.LastIndexByte(entry, '=')
+		if at <= 0 || at == len(entry)-1 {
+			return nil, fmt.Errorf("wants NAME=ACCOUNT, not %.200q", entry)
+		}
+		name := strings.TrimSpace(entry[:at])
+		digits := strings.ToLower(strings.ReplaceAll(name, ":", ""))
+		if sum, err := hex.DecodeString(digits); err == nil && len(sum) == 32 {
+			name = digits
+		}
+		if accounts[name] != "" {
+			return nil, fmt.Errorf("names %.200q twice", name)
+		}
+		accounts[name] = strings.TrimSpace(entry[at+1:])
+	}
+	return accounts, nil
 }

@@ -11,9 +11,15 @@ import (
 	"nestbox/test/rig"
 )
 
-// oauthServer is a nestbox that takes the provider's tokens, with accounts anna
-// and bert.
+// oauthServer is a nestbox that takes the provider's tokens.
 func oauthServer(t *testing.T, p *provider, more ...string) *rig.Server {
+	t.Helper()
+	args := []string{"--oauth-issuer", p.issuer(), "--oauth-roots", p.roots, "--oauth-scope", "mail", "--oauth-audience", "nestbox"}
+	return start(t, oauthAccounts(t), append(args, more...)...)
+}
+
+// oauthAccounts has anna and bert, with addresses.
+func oauthAccounts(t *testing.T) *rig.Nestbox {
 	t.Helper()
 	n := install(t)
 	command(t, n, "", "init")
@@ -24,8 +30,7 @@ func oauthServer(t *testing.T, p *provider, more ...string) *rig.Server {
 		}
 		command(t, n, "", "address", "add", name, name+"@box.test")
 	}
-	args := []string{"--oauth-issuer", p.issuer(), "--oauth-roots", p.roots, "--oauth-scope", "mail", "--oauth-audience", "nestbox"}
-	return start(t, n, append(args, more...)...)
+	return n
 }
 
 // logs waits until the server's log has a text.
