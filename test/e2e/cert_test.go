@@ -119,8 +119,9 @@ func TestLocalCAOfNSS(t *testing.T) {
 	run(t, dir, "certutil", "-A", "-d", db, "-n", "box", "-t", "C,,", "-i", ca)
 	run(t, dir, "certutil", "-V", "-d", db, "-n", "leaf", "-u", "V")
 	run(t, dir, "vfychain", "-d", db, "-pp", "-u", "1", "-a", leaf)
-	connect := func(name string) (string, error) {
-		return try(t, dir, "sh", "-c", "echo | tstclnt -Q -d "+db+" -h "+host+" -p "+port+" -a "+name)
+	typed := write(t, filepath.Join(dir, "typed"), "\n")
+	connect := func(name string) (string, error) { // exec: who kills it kills tstclnt
+		return try(t, dir, "sh", "-c", "exec <"+typed+" tstclnt -Q -d "+db+" -h "+host+" -p "+port+" -a "+name)
 	}
 	if out, err := connect("box.local"); err != nil {
 		t.Errorf("%v\n%s", err, out)
