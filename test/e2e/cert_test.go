@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -205,4 +206,34 @@ func dialVerified(t *testing.T, addr, ca, name string) (fingerprint string) {
 	}
 	defer c.Close()
 	return servedFingerprint(t, addr)
+}
+
+// TestCertificateInContainer: there the box guesses nothing, and says what to
+// set; then it is done.
+func TestCertificateInContainer(t *testing.T) {
+	t.Parallel()
+	n := install(t)
+	n.Env = []string{"container=podman"}
+	command(t, n, "", "init")
+	s := start(t, n)
+	type status struct {
+		Names []string
+		Next  string
+	}
+	certificate := func() (all []status) {
+		if err := json.Unmarshal([]byte(command(t, n, "", "cert", "status", "--json")), &all); err != nil || len(all) != 1 {
+			t.Fatalf("%v: %+v", err, all)
+		}
+		return all
+	}
+	if all := certificate(); !slices.Equal(all[0].Names, []string{"localhost", "127.0.0.1", "::1"}) || !strings.Contains(all[0].Next, "nestbox set host_names") {
+		t.Errorf("nothing set: %+v", all)
+	}
+	command(t, n, "", "set", "host_names", "mail.lan 192.168.1.2")
+	if all := certificate(); !slices.Equal(all[0].Names, []string{"mail.lan", "192.168.1.2"}) || strings.Contains(all[0].Next, "host_names") {
+		t.Errorf("set: %+v", all)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeCA(t, n, ca)
+	dialVerified(t, s.TLSAddr, ca, "192.168.1.2")
 }
