@@ -63,6 +63,7 @@ type API interface {
 	BansAPI
 	AuditAPI
 	AppPasswordAPI
+	InviteAPI
 	CertAPI
 	// Portable writes all mail as a portable stream (storage.Store.WritePortable).
 	Portable(ctx context.Context, w io.Writer) error

@@ -19,6 +19,8 @@ type Local struct {
 	Auth *auth.Authenticator
 	// Certs puts the sources of certificates together; set before use.
 	Certs func() (*tls.Set, *tls.LocalCA, error)
+	// Setup tells what devices are told; set before use.
+	Setup func() (*Setup, error)
 	// closeStore is set when the store ends with the API.
 	closeStore bool
 }

@@ -35,7 +35,7 @@ func commands() table {
 	return table{
 		&cmdServe, &cmdInit,
 		&cmdAccountAdd, &cmdAccountList, &cmdAccountPasswd,
-		&cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
+		&cmdAccountInvite, &cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
 		&cmdACLList, &cmdACLSet, &cmdACLSeen, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,
 		&cmdCertStatus, &cmdCertRenew, &cmdCertCA, &cmdCertCAExport, &cmdCertCAImport,

@@ -82,6 +82,19 @@ func (e *env) openAPI(ctx context.Context, cfg *config.Config) (admin.API, error
 			api.Certs = func() (*tls.Set, *tls.LocalCA, error) {
 				return e.certificates(cfg, api.Store(), new(sync.Mutex), tls.LocalOptions{Log: slog.New(slog.DiscardHandler)}, tls.ACMEOptions{})
 			}
+			api.Setup = func() (*admin.Setup, error) {
+				_, ca, err := api.Certs()
+				if err != nil {
+					return nil, err
+				}
+				if ca.Root() == nil { // no server has run yet
+					err = ca.Look()
+				}
+				if err != nil {
+					return nil, err
+				}
+				return offlineSetup(cfg, api.Store(), ca)
+			}
 			return admin.Audited(api), nil
 		}
 		var locked *storage.LockedError

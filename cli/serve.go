@@ -239,6 +239,7 @@ func (s *serving) startControl() error {
 	local := admin.NewLocal(s.st)
 	local.Auth = s.auth
 	local.Changed = func(string) { s.applyHousehold() }
+	local.Setup = s.setup
 	local.Certs = func() (*tls.Set, *tls.LocalCA, error) { return s.certs, s.ca, nil }
 	s.control = admin.NewServer(admin.Audited(local), admin.Status{Version: Version, PID: os.Getpid(), Data: s.cfg.Data}, s.log)
 	s.control.Self = s.health

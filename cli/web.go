@@ -19,6 +19,7 @@ import (
 // not an address is configured: one may come with a reload.
 func (s *serving) startWeb() {
 	admin.Autoconfig(s.web, s.setup)
+	admin.Invitations(s.web, s.st, s.setup)
 	if s.cfg.ACME != "" {
 		s.web.Handle(tls.ChallengePath, s.certs)
 	}
@@ -30,6 +31,15 @@ func (s *serving) setup() (*admin.Setup, error) {
 	s.mu.Lock() // reloads change cfg; the CA takes it too, so it is not asked below
 	defer s.mu.Unlock()
 	return newSetup(s.cfg, s.st, root, leaf, addrs)
+}
+
+// offlineSetup is what a server of a configuration would tell them.
+func offlineSetup(cfg *config.Config, st *storage.Store, ca *tls.LocalCA) (*admin.Setup, error) {
+	addrs := map[string][]string{}
+	for _, p := range protocols {
+		addrs[p.name] = p.addresses(cfg)
+	}
+	return newSetup(cfg, st, ca.Root(), ca.Leaf(), addrs)
 }
 
 // boxSetup is a Setup that is being put together.

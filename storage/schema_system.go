@@ -38,6 +38,9 @@ package storage
 //	acme         path, parts joined with "/" -> i64 big-endian nanoseconds since 1970 of the
 //	             last change, then what the ACME client keeps there (acme.go); made when
 //	             first needed. Not in a portable stream: another box has its own account
+//	invites      SHA-256 of a token -> fields: 1 AccountID, 2 time made, 3 time until, 4 uses u64,
+//	             5 a device that used it (repeated): 8 bytes of HMAC(token, address) (invites.go);
+//	             made when first needed. Not in a portable stream
 const systemFormat = 1
 
 // The layout of events.db (events.go), which may be lost. Its values are sealed
@@ -76,6 +79,7 @@ var (
 	bucketAccountNotes = []byte("notes")
 	bucketShares       = []byte("shares")
 	bucketACME         = []byte("acme")
+	bucketInvites      = []byte("invites")
 )
 
 // systemBuckets are made with the file.

@@ -127,6 +127,9 @@ func checkSystemRows(tx *bolt.Tx) []string {
 	if tx.Bucket(bucketACME) != nil {
 		c.each(tx, bucketACME, checkACME)
 	}
+	if tx.Bucket(bucketInvites) != nil {
+		c.each(tx, bucketInvites, checkInvite)
+	}
 	return c.findings
 }
 
