@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"net"
+	"time"
 
 	"nestbox/config"
 	"nestbox/tls"
@@ -26,7 +29,26 @@ func acmeOptions(cfg *config.Config, o tls.ACMEOptions) tls.ACMEOptions {
 	if cfg.ACMEChallenge != "auto" {
 		o.Challenge = cfg.ACMEChallenge
 	}
+	o.DNS.File = cfg.ACMEDNSFile
+	if cfg.ACMEDNS != "none" {
+		o.DNS.Provider = cfg.ACMEDNS
+	}
 	return o
+}
+
+// hookTime is how long a hook for the DNS may take.
+const hookTime = 2 * time.Minute
+
+// runDNSHook runs acme_dns_hook.
+func (s *serving) runDNSHook(ctx context.Context, args ...string) error {
+	if s.cfg.ACMEDNSHook == "" {
+		return errors.New("acme_dns_hook names no program")
+	}
+	out, err := s.hooks.Run(ctx, hook{Path: s.cfg.ACMEDNSHook, Args: args, Timeout: hookTime})
+	if err != nil {
+		s.log.Debug("acme_hook_output", "hook", s.cfg.ACMEDNSHook, "output", string(out))
+	}
+	return err
 }
 
 // alpn are the protocols of a listener that a CA may come to as well.

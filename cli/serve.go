@@ -168,7 +168,7 @@ func (s *serving) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.certs, s.ca, err = s.certificates(s.cfg, s.st, &s.mu, tls.LocalOptions{Log: s.log}, tls.ACMEOptions{HTTPAddr: s.proofAddr, TLSAddr: s.challengeAddr}); err != nil {
+	if s.certs, s.ca, err = s.certificates(s.cfg, s.st, &s.mu, tls.LocalOptions{Log: s.log}, tls.ACMEOptions{HTTPAddr: s.proofAddr, TLSAddr: s.challengeAddr, DNS: tls.DNSOptions{Hook: s.runDNSHook}}); err != nil {
 		return err
 	}
 	_ = s.ca.Look() // without a certificate it serves who needs none; the log and cert status say why

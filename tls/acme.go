@@ -45,11 +45,12 @@ type ACMEOptions struct {
 	Email    string
 	// External account binding (RFC 8555 §7.3.4): the file has the key in base64url.
 	EABKeyID, EABFile string
-	// Challenge is HTTP01 ..., or "" for whatever of the first two can be done.
+	// Challenge is HTTP01 ..., or "" for whatever can be done.
 	Challenge string
 	// HTTPAddr and TLSAddr tell where this server answers the challenges
 	// HTTP01 and TLSALPN01, "" if nowhere.
 	HTTPAddr, TLSAddr func() string
+	DNS               DNSOptions // of DNS01
 }
 
 // An ACME source gets a certificate for each of the household's names from a

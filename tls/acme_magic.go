@@ -79,6 +79,10 @@ func (a *ACME) issuer(m *magic, logger *zap.Logger) (certmagic.ACMEIssuer, error
 		}
 		template.ExternalAccount = &acme.EAB{KeyID: a.o.EABKeyID, MACKey: strings.TrimSpace(string(key))}
 	}
+	if a.o.DNS.Provider != "" && (a.o.Challenge == DNS01 || a.o.Challenge == "") {
+		template.DNS01Solver, err = a.o.DNS.solver(logger)
+		return template, err // the others work from the internet only
+	}
 	// certmagic listens by itself where nobody does. Where we do, it finds that
 	// somebody answers, and lets us.
 	if m.httpAddr != "" && (a.o.Challenge == HTTP01 || a.o.Challenge == "") {
@@ -99,7 +103,7 @@ func (a *ACME) issuer(m *magic, logger *zap.Logger) (certmagic.ACMEIssuer, error
 	return template, nil
 }
 
-var errNoChallenge = errors.New("the CA can't look at this server: no listener of the configuration is for the challenge that acme_challenge names")
+var errNoChallenge = errors.New("the CA can't look at this server: nothing in the configuration is for the challenge that acme_challenge names")
 
 func splitAddr(addr string) (string, int) {
 	host, port, _ := net.SplitHostPort(addr)

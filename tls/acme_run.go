@@ -161,6 +161,10 @@ func (a *ACME) failed(n *acmeName, err error) {
 	n.failures++
 	n.err, n.errAt = err, a.st.Now()
 	n.tryAt = n.errAt.Add(wait)
+	if a.magic != nil { // the files of the options may be other ones next time
+		a.magic.cache.Stop()
+		a.magic = nil
+	}
 	a.o.Log.Error("certificate_failed", "source", FromACME, "names", n.name, "error", err, "next", n.tryAt.UTC().Truncate(time.Second))
 }
 

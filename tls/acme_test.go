@@ -158,7 +158,7 @@ func (s *acmeScene) run() (stop func()) {
 // await waits until the source has a certificate for the name, other than before.
 func (s *acmeScene) await(before *tls.Certificate) *tls.Certificate {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if cert, err := s.acme.Certificate(&tls.ClientHelloInfo{ServerName: "box.example.org"}); err != nil {
 			s.t.Fatal(err)
 		} else if cert != nil && cert != before {
@@ -172,7 +172,7 @@ func (s *acmeScene) await(before *tls.Certificate) *tls.Certificate {
 // awaitError waits until the first name has a failure to tell of.
 func (s *acmeScene) awaitError() Status {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if all := s.acme.Status(); all[0].Error != "" {
 			return all[0]
 		}

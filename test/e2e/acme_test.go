@@ -19,8 +19,8 @@ import (
 
 // withPebble is an installation called mail.example.org, and a CA that isn't
 // started yet. args are what the server wants to know of it; the CA looks for
-// it at port.
-func withPebble(t *testing.T) (n *rig.Nestbox, p *rig.Pebble, args []string, addr string) {
+// it at addr, or by the DNS server at dns.
+func withPebble(t *testing.T, dns ...string) (n *rig.Nestbox, p *rig.Pebble, args []string, addr string) {
 	t.Helper()
 	need(t, rig.PebblePrograms...)
 	n = install(t)
@@ -33,7 +33,7 @@ func withPebble(t *testing.T) (n *rig.Nestbox, p *rig.Pebble, args []string, add
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = &rig.Pebble{Dir: t.TempDir()}
+	p = &rig.Pebble{Dir: t.TempDir(), DNS: strings.Join(dns, "")}
 	p.HTTPPort, _ = strconv.Atoi(web)
 	p.TLSPort, _ = strconv.Atoi(secure)
 	if err := p.Prepare(); err != nil {
@@ -65,7 +65,7 @@ func awaitServed(t *testing.T, addr string, p *rig.Pebble, before *x509.Certific
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var c *tls.Conn
 		if c, err = tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, ServerName: "mail.example.org"}); err != nil {
 			continue
