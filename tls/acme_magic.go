@@ -80,7 +80,10 @@ func (a *ACME) issuer(m *magic, logger *zap.Logger) (certmagic.ACMEIssuer, error
 		template.ExternalAccount = &acme.EAB{KeyID: a.o.EABKeyID, MACKey: strings.TrimSpace(string(key))}
 	}
 	if a.o.DNS.Provider != "" && (a.o.Challenge == DNS01 || a.o.Challenge == "") {
-		template.DNS01Solver, err = a.o.DNS.solver(logger)
+		solver, err := a.o.DNS.solver()
+		if err == nil {
+			template.DNS01Solver = solver
+		}
 		return template, err // the others work from the internet only
 	}
 	// certmagic listens by itself where nobody does. Where we do, it finds that

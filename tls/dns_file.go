@@ -12,7 +12,7 @@ import (
 type dnsValues map[string]string
 
 // dnsKeys are all that providers know.
-var dnsKeys = []string{"server", "key", "algorithm", "secret", "resolvers", "wait"}
+var dnsKeys = []string{"server", "zone", "key", "algorithm", "secret", "resolvers", "wait"}
 
 // readDNSFile reads lines "key = value". Empty ones and those that begin with
 // # are nothing. Errors have no values in them: some are secret.
@@ -43,7 +43,7 @@ func readDNSFile(text string) (dnsValues, error) {
 // longestPropagation bounds how long a record is looked for: an attempt ends too.
 const longestPropagation = 8 * time.Minute
 
-// wait is how long the record is looked for, as certmagic takes it.
+// wait is how long the record is looked for; 0: it isn't.
 func (v dnsValues) wait() (time.Duration, error) {
 	text := v["wait"]
 	if text == "" {
@@ -52,7 +52,7 @@ func (v dnsValues) wait() (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case text == "0" || err == nil && d == 0:
-		return -1, nil
+		return 0, nil
 	case err != nil || d < 0 || d > longestPropagation:
 		return 0, fmt.Errorf("wait must be a time such as 2m, at most %v, or 0", longestPropagation)
 	}
