@@ -371,6 +371,8 @@ func (p powerTask) work() error {
 		return errors.Join(p.backUp(marks), marks.Close())
 	case "transfer":
 		return errors.Join(p.transfer(marks), marks.Close())
+	case "search":
+		return errors.Join(p.search(marks), marks.Close())
 	case "migrate":
 		return errors.Join(p.migrate(), marks.Close())
 	case "repair", "rebuild":
