@@ -189,6 +189,9 @@ func (b *accountBackup) sealedVolumes() error {
 	if err != nil {
 		return err
 	}
+	if v, err := vs.get(last); err == nil {
+		b.f.maps().within(v, &b.lastMap)
+	}
 	err = b.patient(func() (err error) {
 		p, err = b.beginVolume(last)
 		return err

@@ -281,7 +281,7 @@ func (w *compactWork) volumeCompaction(v *volume) *compaction {
 	o := &w.a.st.opts
 	bo, octets := volumeOptions(o, 0, true)
 	c := w.compaction(v.path, bo)
-	c.mapped = 2 * octets // of the copy and of the source, which is in use for as long
+	c.mapped, c.source = 2*octets, v // of the copy and of the source, which is in use for as long
 	c.grow = int(min(allocStep, volumeLimit(o)/16))
 	c.begin = func() (*pinned, error) {
 		if err := v.hold(true); err != nil {
@@ -332,6 +332,9 @@ func (w *compactWork) do(c *compaction, size, free int64) error {
 		return fmt.Errorf("compact %s: %w", c.path, err)
 	}
 	defer m.give(c)
+	if c.source != nil {
+		m.within(c.source, c)
+	}
 	start := time.Now()
 	if err := c.run(); err != nil {
 		return fmt.Errorf("compact %s: %w", c.path, err)

@@ -57,7 +57,8 @@ type compaction struct {
 	grow  int  // by how much the file will grow at a time
 	pause bool // give way; else only the writer goes first
 	heldMap
-	mapped int64 // what of the address space the two files take, besides what is counted
+	mapped int64  // what of the address space the two files take, besides what is counted
+	source mapped // a volume whose map is part of that
 
 	// begin holds the present state of the source.
 	begin func() (*pinned, error)

@@ -32,6 +32,8 @@ type mapBudget struct {
 
 	mu   sync.Mutex
 	open map[mapped]mapShare
+	// inside are the volumes whose maps are part of what somebody holds for long.
+	inside map[mapped]mapped
 	// waiting are the lines: for volumes, and for what is in use for long.
 	waiting [2][]*mapTicket
 }
@@ -97,6 +99,9 @@ func (e *mapSpaceError) Is(target error) bool { return target == ErrUnavailable 
 // waits its turn: small maps would else always find room before large ones.
 func (m *mapBudget) take(v mapped, octets int64, long bool, patience time.Duration) error {
 	t, share := new(mapTicket), mapShare{octets, long}
+	if m.takeInside(v, share) {
+		return nil
+	}
 	defer m.leave(t, long)
 	for end := time.Now().Add(patience); ; time.Sleep(mapTick) {
 		if m.hard == 0 || m.turn(t, long) {
@@ -109,6 +114,35 @@ func (m *mapBudget) take(v mapped, octets int64, long bool, patience time.Durati
 			return &mapSpaceError{octets, m.hard}
 		}
 	}
+}
+
+// within says that the map of a volume is part of what holder took. Counted
+// twice, it would take up the room that is left to volumes for as long as a
+// compaction or a backup lasts, and these wait for others who want a volume.
+func (m *mapBudget) within(v, holder mapped) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outside(holder)
+	if m.inside == nil {
+		m.inside = map[mapped]mapped{}
+	}
+	m.inside[v] = holder
+}
+
+// outside ends what within said of holder. The lock is held.
+func (m *mapBudget) outside(holder mapped) {
+	maps.DeleteFunc(m.inside, func(_, h mapped) bool { return h == holder })
+}
+
+// takeInside counts the map of a volume for which there is room already.
+func (m *mapBudget) takeInside(v mapped, s mapShare) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inside[v] == nil {
+		return false
+	}
+	m.open[v] = s
+	return true
 }
 
 // line is the one for what is in use for long, or for short.
@@ -153,7 +187,7 @@ func (m *mapBudget) try(v mapped, s mapShare) bool {
 	defer m.mu.Unlock()
 	all, long := int64(0), int64(0)
 	for o, share := range m.open {
-		if o == v {
+		if o == v || m.inside[o] != nil {
 			continue
 		}
 		if all += share.octets; share.long {
@@ -217,6 +251,9 @@ func (m *mapBudget) over(v mapped, s mapShare) (total, long bool) {
 			continue
 		}
 		files++
+		if m.inside[o] != nil {
+			continue
+		}
 		if all += share.octets; share.long {
 			longs += share.octets
 		}
@@ -230,6 +267,7 @@ func (m *mapBudget) give(v mapped) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.open, v)
+	m.outside(v)
 }
 
 // A heldMap is one that isn't closed for others.

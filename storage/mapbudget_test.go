@@ -101,6 +101,34 @@ func TestMapBudgetInUse(t *testing.T) {
 	}
 }
 
+// A volume whose map is part of what a compaction took isn't counted again: the
+// room that is left to volumes stays theirs.
+func TestMapBudgetInside(t *testing.T) {
+	t.Parallel()
+	m := &mapBudget{soft: 100, hard: 100, spare: 30, open: map[mapped]mapShare{}}
+	var index, compaction heldMap
+	source, other, third := &testMap{m: m, busy: true}, &testMap{m: m, busy: true}, &testMap{m: m, busy: true}
+	if err := errors.Join(m.take(&index, 10, true, 0), m.take(source, 30, false, 0), m.take(&compaction, 60, true, 0)); err != nil {
+		t.Fatal(err)
+	}
+	noSpace := new(mapSpaceError)
+	if err := m.take(other, 30, false, 0); !errors.As(err, &noSpace) {
+		t.Errorf("before it is said: %v", err)
+	}
+	m.within(source, &compaction)
+	if err := m.take(other, 30, false, 0); err != nil {
+		t.Errorf("another volume: %v", err)
+	}
+	m.give(source)
+	if err := errors.Join(m.take(third, 30, false, 0), m.take(source, 30, false, 0)); !errors.As(err, &noSpace) || m.open[source].octets == 0 {
+		t.Errorf("the source has room, and a third one none: %v, %v", err, m.open)
+	}
+	m.give(&compaction)
+	if err := m.take(&compaction, 60, true, 0); !errors.As(err, &noSpace) {
+		t.Errorf("the source is counted again: %v", err)
+	}
+}
+
 func TestSmallBudget(t *testing.T) {
 	t.Parallel()
 	const mb = 1 << 20
