@@ -151,8 +151,14 @@ func (a *Authenticator) checkToken(ctx context.Context, c *claim, o *oauth, toke
 	if err := a.bans.banned(c.prefix); err != nil {
 		return g, err
 	}
+	// The same token once more is a device with an old one, not somebody who guesses.
+	mac := a.bad.mac("token", token)
+	_, again := a.bad.get(mac)
 	wait, ok := a.addresses.reserve(c.prefix)
 	if !ok {
+		if !again {
+			a.bans.fail(c.prefix, c.peer)
+		}
 		return g, &ThrottledError{Wait: wait}
 	}
 	if !a.enqueue(c) {
@@ -169,9 +175,7 @@ func (a *Authenticator) checkToken(ctx context.Context, c *claim, o *oauth, toke
 		c.reason = "provider_away"
 	case errors.As(err, &bad):
 		c.reason = bad.reason
-		// The same once more is a device with an old one.
-		mac := a.bad.mac("token", token)
-		if _, again := a.bad.get(mac); bad.guess && !again {
+		if bad.guess && !again {
 			a.bad.add(mac, "")
 			a.addresses.fail(c.prefix)
 			a.bans.fail(c.prefix, c.peer)
