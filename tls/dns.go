@@ -34,6 +34,9 @@ func (r dnsRecord) zones() (zones []string) {
 	return zones
 }
 
+// within is the name as it is called in a zone.
+func (r dnsRecord) within(zone string) string { return strings.TrimSuffix(r.name, "."+zone) }
+
 // DNSOptions say how names are proved by DNS01.
 type DNSOptions struct {
 	// Provider is who has the zones: a key of dnsProviders.
@@ -50,7 +53,7 @@ const recordTTL = time.Minute
 
 // dnsProviders makes them, of what their file says.
 var dnsProviders = map[string]func(dnsValues) (dnsProvider, error){
-	"rfc2136": newRFC2136,
+	"rfc2136": newRFC2136, "cloudflare": newCloudflare, "desec": newDesec, "duckdns": newDuckDNS, "hetzner": newHetzner, "acme-dns": newACMEDNS,
 }
 
 // solver sets up what answers DNS01.
@@ -133,6 +136,9 @@ func (s *dnsSolver) Wait(ctx context.Context, c acme.Challenge) error {
 	ctx, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
 	r := recordOf(c)
+	if p, ok := s.provider.(interface{ watched(dnsRecord) dnsRecord }); ok {
+		r = p.watched(r)
+	}
 	for {
 		missing, err := s.missing(ctx, r)
 		if err == nil && missing == "" {

@@ -12,7 +12,7 @@ import (
 type dnsValues map[string]string
 
 // dnsKeys are all that providers know.
-var dnsKeys = []string{"server", "zone", "key", "algorithm", "secret", "resolvers", "wait"}
+var dnsKeys = []string{"server", "zone", "key", "algorithm", "secret", "token", "username", "password", "subdomain", "fulldomain", "resolvers", "wait"}
 
 // readDNSFile reads lines "key = value". Empty ones and those that begin with
 // # are nothing. Errors have no values in them: some are secret.
