@@ -144,9 +144,17 @@ func (t target) release(out string) error {
 	return nil
 }
 
+// cold packages never have much to do: in their code no calls are inlined,
+// which makes it smaller (docs/decisions/0051-size-gate.md).
+var cold = []string{"net/http", "github.com/caddyserver/...", "github.com/mholt/...", "go.uber.org/...", "nestbox/tls", "nestbox/config"}
+
 // build compiles the module in dir. With a cache of its own, everything.
 func (t target) build(dir, out, cache string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", out, ".")
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", out}
+	for _, p := range cold {
+		args = append(args, "-gcflags="+p+"=-l")
+	}
+	cmd := exec.Command("go", append(args, ".")...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS="+t.goos, "GOARCH="+t.goarch)
 	if t.variant != "" {
