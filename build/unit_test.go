@@ -13,6 +13,9 @@ import (
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatal("systemd-analyze is not there (CI=true: nothing may be left out)")
+	}
 	if err != nil {
 		t.Skip("systemd-analyze is not there (Debian: systemd)")
 	}

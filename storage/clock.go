@@ -69,7 +69,8 @@ type ClockState struct {
 	Trusted bool          // messages may expire by age
 	Why     string        // "synchronised", "steady for 24 h", or why it isn't trusted
 	Steady  time.Duration // since the start, or the last jump
-	Early   bool          // Wall is before the day the program was built
+	Built   time.Time     // when the program was built: no right clock is before it
+	Early   bool          // Wall is before Built
 }
 
 const (
@@ -160,6 +161,7 @@ func (c *clock) state() ClockState {
 	defer c.mu.Unlock()
 	now, steady := c.look()
 	s := ClockState{Now: now, Wall: c.source.Wall(), Trusted: c.proof != "", Why: c.proof, Steady: steady - c.start.steady}
+	s.Built = c.built
 	s.Early = s.Wall.Before(c.built)
 	switch _, known := c.source.Synchronised(); {
 	case s.Trusted:

@@ -48,7 +48,7 @@ type authority struct {
 // homes and for names only: who has the key can't pose as a bank to those who
 // installed the root. The limit is not critical (RFC 5280 §4.2.1.10 wants it
 // so, but programs that don't know it would then refuse all).
-func newAuthority(box string, limited bool, names []string, now time.Time) (*authority, error) {
+func newAuthority(box string, limited bool, names []string, built, now time.Time) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -63,11 +63,17 @@ func newAuthority(box string, limited bool, names []string, now time.Time) (*aut
 	if _, err := rand.Read(unique); err != nil {
 		return nil, err
 	}
-	from := now.Add(-backdate)
+	// Devices install it once: it must hold, too, if the clock was ahead on the
+	// day that it was made.
+	from := built
+	if now.Before(from) || from.IsZero() {
+		from = now
+	}
+	from = from.Add(-backdate)
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: clip("nestbox CA of "+asciiOnly(box), 55) + " " + hex.EncodeToString(unique), Organization: []string{"nestbox"}},
-		NotBefore:    from, NotAfter: from.AddDate(rootYears, 0, 0),
+		NotBefore:    from, NotAfter: now.Add(-backdate).AddDate(rootYears, 0, 0),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:     true, BasicConstraintsValid: true, MaxPathLenZero: true,
 	}

@@ -15,7 +15,7 @@ import (
 // pemOf are a new certificate for names with its chain, and its key.
 func pemOf(t *testing.T, from time.Time, names ...string) (cert, key string) {
 	t.Helper()
-	a, err := newAuthority("box", false, nil, from)
+	a, err := newAuthority("box", false, nil, from, from)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,7 +173,7 @@ func (l *LocalCA) makeRoot(now time.Time) error {
 		return err
 	}
 	host, _ := os.Hostname()
-	root, err := newAuthority(host, !l.o.Unlimited, slices.Concat(hostNames(host), names, domains), now)
+	root, err := newAuthority(host, !l.o.Unlimited, slices.Concat(hostNames(host), names, domains), l.st.Clock().Built, now)
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,28 @@ func TestLocalCAEarlyClock(t *testing.T) {
 	}
 }
 
+// A CA made while the clock was ten years ahead is good when the clock is right:
+// devices have it installed.
+func TestLocalCAClockAhead(t *testing.T) {
+	t.Parallel()
+	right := built.Add(time.Hour)
+	clock, names := &testTime{right.AddDate(10, 0, 0)}, []string{"box.local"}
+	l := newLocalCA(t, clock, &names)
+	if err := l.Look(); err != nil {
+		t.Fatal(err)
+	}
+	root := l.Root()
+	clock.wall = right
+	if err := l.Look(); err != nil || !l.Root().Equal(root) {
+		t.Fatalf("another CA: %v", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(root)
+	if _, err := l.Leaf().Verify(x509.VerifyOptions{DNSName: "box.local", Roots: roots, CurrentTime: right}); err != nil {
+		t.Error(err)
+	}
+}
+
 // The self-signed certificate of before goes when the CA comes.
 func TestLocalCAReplaces(t *testing.T) {
 	t.Parallel()
@@ -238,7 +260,7 @@ func TestLocalCAMoves(t *testing.T) {
 	if notCA, err := encode(leaf.PrivateKey.(crypto.Signer), leaf.Certificate[0]); err != nil || b.Import(notCA) == nil {
 		t.Errorf("imported a certificate that is no CA: %v", err)
 	}
-	ended, err := newAuthority("box", true, nil, clock.wall.AddDate(-rootYears, 0, 0))
+	ended, err := newAuthority("box", true, nil, time.Time{}, clock.wall.AddDate(-rootYears, 0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +292,7 @@ func TestNameConstraints(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, limited := range []bool{true, false} {
-		a, err := newAuthority("box", limited, []string{"mail.example.org"}, time.Now())
+		a, err := newAuthority("box", limited, []string{"mail.example.org"}, built, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -326,7 +348,7 @@ func TestGuessNames(t *testing.T) {
 
 // FuzzReadAuthority: what is taken for a CA is one when it is written and read again.
 func FuzzReadAuthority(f *testing.F) {
-	a, err := newAuthority("box", true, nil, time.Now())
+	a, err := newAuthority("box", true, nil, built, time.Now())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func newStore(t testing.TB, clock *testTime) *storage.Store {
 // leafFor makes a certificate of a CA of its own.
 func leafFor(t testing.TB, names ...string) (leaf *tls.Certificate, roots *x509.CertPool) {
 	t.Helper()
-	a, err := newAuthority("box", false, nil, time.Now())
+	a, err := newAuthority("box", false, nil, built, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

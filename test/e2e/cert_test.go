@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,9 +139,20 @@ func TestNoRenegotiation(t *testing.T) {
 	need(t, "openssl")
 	_, s, ca := withCA(t)
 	cmd := exec.CommandContext(t.Context(), "openssl", "s_client", "-connect", s.TLSAddr, "-tls1_2", "-CAfile", ca)
-	cmd.Stdin = strings.NewReader("R\n")
-	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "RENEGOTIATING") || !strings.Contains(string(out), "alert") {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(rig.Log)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the greeting", func() bool { return strings.Contains(out.String(), "* OK") })
+	if _, err := io.WriteString(in, "R\n"); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "RENEGOTIATING") || !strings.Contains(out.String(), "alert") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -45,6 +48,7 @@ func TestClockJumps(t *testing.T) {
 	h := newClockHouse(t)
 	h.to(time.Unix(100, 0), false)
 	command(t, h.n, "", "init")
+	command(t, h.n, "", "set", "host_names", "box.local")
 	for _, name := range []string{"ann", "carl"} {
 		if err := h.n.AddAccount(t.Context(), name, "secret"); err != nil {
 			t.Fatal(err)
@@ -54,6 +58,9 @@ func TestClockJumps(t *testing.T) {
 	h.fill()
 	built := h.visit("in 1970")
 	h.status("before the day this program was built")
+	if _, err := h.handshake(); err == nil {
+		t.Error("a certificate of 1970")
+	}
 	h.to(time.Date(2036, 6, 1, 12, 0, 0, 0, time.UTC), false)
 	h.visit("in 2036")
 	h.status("not synchronised")
@@ -61,6 +68,10 @@ func TestClockJumps(t *testing.T) {
 	stop = h.serve()
 	h.clock.Pass(20 * time.Hour)
 	h.visit("20 hours later, after a restart")
+	ahead, err := h.handshake()
+	if err != nil {
+		t.Error(err)
+	}
 	home := built.Add(5 * 24 * time.Hour)
 	h.to(home, true)
 	if at := h.visit("back"); at.Before(home) || at.After(home.Add(time.Hour)) {
@@ -79,6 +90,12 @@ func TestClockJumps(t *testing.T) {
 	await(t, "what is old to go", func() bool { return strings.Join(h.aged(), " ") == "" })
 	h.inbox("two months later")
 	stop()
+	// Who has installed the CA that was made in 2036 is served.
+	stop = h.serve()
+	if now, err := h.handshake(); err != nil || now.NotBefore.After(h.clock.Now()) || now.Equal(ahead) {
+		t.Errorf("the certificate at the right time: %v", err)
+	}
+	stop()
 	command(t, h.n, "", "check")
 	if h.clock.Asked() < 100 {
 		t.Errorf("the program asked for the time %d times", h.clock.Asked())
@@ -96,6 +113,7 @@ func newClockHouse(t *testing.T) *clockHouse {
 	if err := tap.AskForTime(h.n.Binary, binary); err != nil {
 		t.Fatal(err)
 	}
+	h.n.NoTLSYet = true
 	h.n.Env = append(h.n.Env, "TEST_NESTBOX_CLOCK=1", "TEST_NESTBOX_UPKEEP_MS=100")
 	h.n.Tap = &tap.Options{Root: filepath.Dir(h.n.Data), Clock: h.clock}
 	h.n.RunTap = h.n.Tap
@@ -133,6 +151,25 @@ func (h *clockHouse) do(c *raw.Conn, commands ...string) (answer string) {
 		}
 	}
 	return answer
+}
+
+// handshake verifies the server's certificate as a client does that has the
+// box's CA, and the right time.
+func (h *clockHouse) handshake() (*x509.Certificate, error) {
+	ca, err := h.n.Run(h.Context(), "", "cert", "ca")
+	roots := x509.NewCertPool()
+	if err == nil && !roots.AppendCertsFromPEM([]byte(ca)) {
+		err = errors.New("no CA")
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := tls.Dial("tcp", h.s.TLSAddr, &tls.Config{RootCAs: roots, ServerName: "box.local", Time: h.clock.Now})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0], nil
 }
 
 // fill makes what may go by its age.

@@ -108,11 +108,37 @@ func (l login) certificate(t *testing.T) (path string) {
 	}
 	defer c.Close()
 	path = filepath.Join(t.TempDir(), "server.pem")
-	block := &pem.Block{Type: "CERTIFICATE", Bytes: c.ConnectionState().PeerCertificates[0].Raw}
-	if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+	var chain []byte // with the root, for clients that trust no certificate by itself
+	for _, c := range c.ConnectionState().PeerCertificates {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	if err := os.WriteFile(path, chain, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// await waits for what happens by itself.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not happen", what)
+		}
+	}
+}
+
+// reload sends SIGHUP and waits until the log holds an event.
+func reload(t *testing.T, s *rig.Server, event string) {
+	t.Helper()
+	if err := s.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.Log(), event); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s:\n%s", event, s.Log())
+		}
+	}
 }
 
 // A house gives each test a login of its own.

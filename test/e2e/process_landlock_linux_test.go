@@ -63,19 +63,6 @@ func TestLandlock(t *testing.T) {
 	}
 }
 
-// reload sends SIGHUP and waits until the log holds an event.
-func reload(t *testing.T, s *rig.Server, event string) {
-	t.Helper()
-	if err := s.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.Log(), event); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s:\n%s", event, s.Log())
-		}
-	}
-}
-
 // TestProtectedServerAtWork: all that goes through a running server works when
 // it is another user that may open little: mail in, copies between accounts'
 // mailboxes, backup, restore, export, check, purge.

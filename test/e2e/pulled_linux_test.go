@@ -113,13 +113,3 @@ func pulledStick(t *testing.T, mountAt func(dir string) error) {
 		t.Errorf("not in the log")
 	}
 }
-
-// await waits for what happens by itself.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not happen", what)
-		}
-	}
-}

@@ -3,7 +3,8 @@
 //   node oidc_provider.mjs PORT CERT KEY
 // Its keys are new at each start. Users log in with any password; what a token is
 // like follows from the resource that it is asked for:
-//   urn:test:ALG:AUDIENCE:SECONDS, ALG "opaque" or that of a JWT's signature.
+//   urn:test:ALG:AUDIENCE:SECONDS, ALG "opaque" or that of a JWT's signature;
+//   a JWT of less than 0 seconds has expired already.
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -28,6 +29,14 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
   extraTokenClaims: (ctx, token) => ({
     email: `${token.accountId}@box.test`, email_verified: !token.accountId.startsWith('un'), preferred_username: token.accountId,
   }),
+  formats: {
+    customizers: {
+      jwt: (ctx, token, { payload }) => {
+        const seconds = Number(token.resourceServer.identifier().split(':')[4]);
+        if (seconds < 0) payload.exp = payload.iat + seconds;
+      },
+    },
+  },
   features: {
     revocation: { enabled: true },
     introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'nestbox' },
@@ -36,7 +45,7 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
       useGrantedResource: () => true,
       getResourceServerInfo: (ctx, resource) => {
         const [, , alg, audience, seconds] = resource.split(':');
-        const info = { scope: 'mail mail.read', audience, accessTokenTTL: Number(seconds) };
+        const info = { scope: 'mail mail.read', audience, accessTokenTTL: Math.max(Number(seconds), 1) };
         return alg === 'opaque' ? { ...info, accessTokenFormat: 'opaque' }
           : { ...info, accessTokenFormat: 'jwt', jwt: { sign: { alg } } };
       },
