@@ -44,6 +44,7 @@ func annotationsOf(t testing.TB, a *Account, id MailboxID) string {
 // TestAnnotationsModel compares random changes with a map, over reopenings and
 // compactions.
 func TestAnnotationsModel(t *testing.T) {
+	t.Parallel()
 	_, a := openTest(t)
 	random := rand.New(rand.NewSource(5))
 	other := AccountID("bbbbbbbbbbbbbbbb")

@@ -261,6 +261,7 @@ func second(_, texts map[string]string) map[string]string { return texts }
 // TestFlippedBytes: a byte that changes anywhere in a file is found, or has no
 // effect; it is never served as mail, ends nothing, and nobody waits for ever.
 func TestFlippedBytes(t *testing.T) {
+	t.Parallel()
 	s := newFlipScene(t)
 	r := rand.New(rand.NewSource(*flipSeed))
 	account := filepath.Join(accountsFolder, string(s.id))

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	mixRounds = flag.Int("mixes", 8, "how many data folders are put together of older and newer files")
+	mixRounds = flag.Int("mixes", 8, "how many data folders are put together of older and newer files; with 25 of more messages, too")
 	mixSeed   = flag.Int64("mix-seed", 1, "where the dice of the mixes begin")
 )
 
@@ -252,7 +252,7 @@ func newMixScene(t *testing.T, r *rand.Rand) *mixScene {
 		if err != nil {
 			t.Fatal(err)
 		}
-		until := time.Now().Add(500 * time.Millisecond)
+		until := time.Now().Add(min(time.Duration(*mixRounds)*20*time.Millisecond, 500*time.Millisecond))
 		var clients sync.WaitGroup
 		for range 2 {
 			seed := r.Int63()
@@ -501,6 +501,7 @@ func (x *mix) run() {
 // folder in use makes them, or somebody's hand. Each opens or names the wrong
 // file, no message ever shows another's bytes, nothing is swept.
 func TestMixesOfFiles(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewSource(*mixSeed))
 	s := newMixScene(t, r)
 	other := newMixScene(t, r)

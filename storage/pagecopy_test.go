@@ -63,6 +63,7 @@ func growing(random *rand.Rand, n int, big int) func(tx *bolt.Tx) error {
 // A copy is a state that the file had, while every page of the file moves and
 // its map grows many times.
 func TestPageCopyWhileTheFileGrows(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bo := boltOptions(&Options{NoSync: true})
 	bo.InitialMmapSize = 0 // as with 32 bits: the map grows with the file

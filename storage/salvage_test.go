@@ -445,6 +445,7 @@ func compareFolders(t testing.TB, a, b string) string {
 
 // TestSalvageRandomDamage destroys what chance wants.
 func TestSalvageRandomDamage(t *testing.T) {
+	t.Parallel()
 	w := makeWreck(t)
 	rounds := 25
 	if testing.Short() {
