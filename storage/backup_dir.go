@@ -28,6 +28,7 @@ type BackupDir struct {
 	staged  map[string]bool // folders that are complete, and sound or not
 	kept    map[string]bool // folders that the data folder has too
 	cur     *backupFolder
+	pace    copyPace
 	report  BackupReport
 }
 

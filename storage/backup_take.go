@@ -23,12 +23,7 @@ type backupFolder struct {
 	former backupList
 	fresh  []uint16            // volumes that were written
 	files  map[string]*os.File // begun and not done
-
-	unsynced int // octets
 }
-
-// syncOctets is how much of a copy waits in memory for the disk.
-const syncOctets = 8 << 20
 
 // Take takes the next part.
 func (b *BackupDir) Take(p *BackupPart) error {
@@ -122,13 +117,10 @@ func (c *backupFolder) data(p *BackupPart) error {
 	}
 	c.b.report.Octets += int64(len(p.Data))
 	_, err := c.files[p.Name].WriteAt(p.Data, p.Offset)
-	// A little at a time, so that a server on the same disk doesn't wait for
-	// all of it with its next commit.
-	if c.unsynced += len(p.Data); c.unsynced >= syncOctets && err == nil {
-		c.unsynced = 0
-		err = c.files[p.Name].Sync()
+	if err != nil {
+		return err
 	}
-	return err
+	return c.b.pace.wrote(c.b.ctx, len(p.Data), c.files[p.Name].Sync)
 }
 
 func (c *backupFolder) done(p *BackupPart) error {

@@ -66,6 +66,7 @@ type journal struct {
 	crc     uint32 // of the last record
 	buf     []byte
 	mended  bool // a byte of a record that was loaded had changed
+	back    bool // and it was written back
 	torn    bool // the last record was not whole
 }
 
@@ -141,7 +142,11 @@ func (j *journal) load(epoch uint64, known journalMark, f func([]flagEntry) erro
 		j.end, j.crc = j.start, 0
 		return errOtherJournal
 	}
-	return each(f)
+	if err := each(f); err != nil {
+		return err
+	}
+	j.putBack(all)
+	return nil
 }
 
 func parseRecord(b []byte, epoch uint64, before uint32) (entries []flagEntry, size int, crc uint32, ok bool) {

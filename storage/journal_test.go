@@ -119,6 +119,38 @@ func TestJournalOfAnotherTime(t *testing.T) {
 	sound(t, s.a)
 }
 
+// A byte of the journal that changed is mended in the file too: the next check
+// finds nothing, and another byte may change later.
+func TestJournalByteIsMended(t *testing.T) {
+	t.Parallel()
+	s := newJournalScene(t, 6)
+	setFlag(t, s.a, imap.FlagSeen, 1, 3)
+	setFlag(t, s.a, imap.FlagFlagged, 2)
+	path := filepath.Join(s.a.dir, "flags.journal")
+	s.save("mail.db", ".1")
+	s.save("flags.journal", ".1")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{journalStart + 30, journalStart + journalHeader + 2*journalEntry + 40} { // of either record
+		bad := bytes.Clone(good)
+		bad[at] ^= 0x20
+		if err := os.WriteFile(path+".2", bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.start("mail.db", ".1", "flags.journal", ".2")
+		seen, flagged := flagsOf(t, s.a, imap.FlagSeen), flagsOf(t, s.a, imap.FlagFlagged)
+		if !slices.Equal(seen, []imap.UID{1, 3}) || !slices.Equal(flagged, []imap.UID{2}) {
+			t.Errorf("byte %d: seen %v, flagged %v", at, seen, flagged)
+		}
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now[:journalStart+200], good[:journalStart+200]) {
+			t.Errorf("byte %d is not mended in the file: %v", at, err)
+		}
+		sound(t, s.a)
+	}
+}
+
 // Two histories that part from one state: the journal of one says nothing of
 // the messages of the other.
 func TestJournalOfAnotherHistory(t *testing.T) {

@@ -62,10 +62,23 @@ func recordLengths(b []byte) (all []int) {
 	return all
 }
 
+// putBack writes records that were mended in memory where they came from. If
+// the disk takes nothing, they are mended again by the next load.
+func (j *journal) putBack(all []byte) {
+	if !j.mended {
+		return
+	}
+	_, err := j.file.WriteAt(all[j.start:j.end], j.start)
+	if err == nil {
+		err = syncData(j.file)
+	}
+	j.back = err == nil
+}
+
 // tell tells the log what the records that were loaded were like.
 func (j *journal) tell(a *Account) {
 	if j.mended {
-		a.st.log.Warn("journal_mended", "account", string(a.id), "file", j.path)
+		a.st.log.Warn("journal_mended", "account", string(a.id), "file", j.path, "written_back", j.back)
 	}
 	if j.torn {
 		a.st.log.Warn("journal_torn", "account", string(a.id), "file", j.path)
