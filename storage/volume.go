@@ -265,14 +265,15 @@ func (v *volume) inspect(tx *bolt.Tx) error {
 	return nil
 }
 
-// size is how much of the file is in use, as far as is known.
+// size is how much of the file was ever in use. What is free in it may be in
+// pieces that no chunk finds room in, so nobody counts on it.
 func (v *volume) size() (octets int64, err error) {
 	if err := v.hold(true); err != nil {
 		return 0, err
 	}
 	defer v.mu.RUnlock()
 	err = v.db.View(func(tx *bolt.Tx) error {
-		octets = tx.Size() - int64(v.db.Stats().FreePageN)*int64(v.db.Info().PageSize)
+		octets = tx.Size()
 		return nil
 	})
 	return octets, err

@@ -154,6 +154,38 @@ func TestVolumesRollOver(t *testing.T) {
 	sound(t, s.a)
 }
 
+// What is free in a volume may be in pieces that no chunk finds room in: then
+// messages get the next one, and none is refused.
+func TestVolumeFreeInPieces(t *testing.T) {
+	t.Parallel()
+	h := hooks{volume: 4 << 20, firstBodies: 1, maps: smallBudget(1<<30, 32, false)}
+	s := newBlobScene(t, h, 400_000)
+	if err := s.a.exec(func(f *files) error {
+		vs := &f.blobs.volumes
+		for i := range 700 { // of two that take turns, one goes
+			if err := vs.commit(vs.last, func(tx *bolt.Tx) error {
+				b, err := tx.CreateBucketIfNotExists(fmt.Appendf(nil, "pieces %d", i%2))
+				return errors.Join(err, b.Put(fmt.Appendf(nil, "%04d", i), make([]byte, 3000)))
+			}); err != nil {
+				return err
+			}
+		}
+		return errors.Join(vs.commit(vs.last, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("pieces 1")) }),
+			vs.commit(vs.last, func(*bolt.Tx) error { return nil })) // what the one before freed is free now
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := int64(1); i < 12; i++ {
+		s.add(noise(i, 300_000))
+	}
+	if s.volumeOf(11) == 1 {
+		t.Error("the first volume was never full")
+	}
+	s.readAll(nothing)
+	s.reopen(func(string) {})
+	s.readAll(nothing)
+}
+
 func TestRestingVolumesAreClosed(t *testing.T) {
 	t.Parallel()
 	s := newBlobScene(t, smallVolumes, sizesOf(30, 400_000)...)
