@@ -49,7 +49,7 @@ func (x *index) find(hello *tls.ClientHelloInfo) *tls.Certificate {
 		return usable(hello, certs)
 	}
 	// RFC 9525 §6.3: a wildcard stands for exactly one label, the leftmost.
-	if label, rest, ok := strings.Cut(name, "."); ok && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789_-") == "" && !strings.HasPrefix(label, "-") {
+	if label, rest, ok := strings.Cut(name, "."); ok && label != "" && strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789_-") == "" && !strings.HasPrefix(label, "-") {
 		return usable(hello, x.names["*."+rest])
 	}
 	return nil
