@@ -63,6 +63,7 @@ type API interface {
 	BansAPI
 	AuditAPI
 	AppPasswordAPI
+	ActAsAPI
 	InviteAPI
 	CertAPI
 	// Portable writes all mail as a portable stream (storage.Store.WritePortable).

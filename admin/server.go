@@ -123,6 +123,7 @@ func (s *Server) routes() http.Handler {
 	s.banRoutes(mux)
 	s.auditRoutes(mux)
 	s.appPasswordRoutes(mux)
+	s.actAsRoutes(mux)
 	s.inviteRoutes(mux)
 	s.certRoutes(mux)
 	mux.HandleFunc("GET /v1/portable", s.portable)

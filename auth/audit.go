@@ -21,6 +21,12 @@ func (a *Authenticator) Opened(c *Conn, who Identity) storage.AuditRef {
 	if c.TLS == nil {
 		detail += ", no TLS"
 	}
+	if who.Actor != "" {
+		a.st.Audit(storage.AuditEvent{
+			Kind: storage.AuditLogin, Account: who.Actor, Name: who.ActorName, Address: placeOf(c.Peer), Client: c.Client, Detail: detail + ", acts for " + who.Name,
+		})
+		detail += ", by " + who.ActorName
+	}
 	return a.st.Audit(storage.AuditEvent{
 		Kind: storage.AuditLogin, Account: who.Account, Name: who.Name, Address: placeOf(c.Peer), Client: c.Client, Detail: detail,
 	})

@@ -80,6 +80,18 @@ type Identity struct {
 	Login   string // as the client gave it: the account's name or an address
 	Scope   Scope  // what the login may be used for; 0: everything
 	Secret  string // kind of the credential that logged in (storage.LoginBy); "": none of ours
+	// Actor is the account whose credential it was, if it acts for Account; "": it
+	// is Account itself.
+	Actor     storage.AccountID
+	ActorName string
+}
+
+// By is the account whose credential logged in.
+func (id *Identity) By() storage.AccountID {
+	if id.Actor != "" {
+		return id.Actor
+	}
+	return id.Account
 }
 
 // ReadOnly tells whether the session may change nothing.

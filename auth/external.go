@@ -108,7 +108,7 @@ func (x *externalExchange) Next(ctx context.Context, response []byte) ([]byte, *
 	}
 	c.login = c.info.Name
 	x.a.known(c)
-	return x.a.finish(x.c, x.a.ownName(authzid, c), func() (Identity, error) {
+	return x.a.finish(x.c, authzid, func() (Identity, error) {
 		return Identity{Account: c.info.ID, Name: c.info.Name, Login: c.login}, nil
 	})
 }

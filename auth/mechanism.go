@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 
 	"nestbox/storage"
 )
@@ -148,9 +147,8 @@ func (a *Authenticator) finish(c *Conn, authzid string, check func() (Identity, 
 		a.auditRefused(c, storage.AccountInfo{ID: who.Account, Name: who.Name}, "out_of_scope")
 		return nil, nil, fmt.Errorf("%w: the app password is not for this protocol", ErrNotAllowed)
 	}
-	if authzid != "" && !strings.EqualFold(authzid, who.Login) {
-		a.auditRefused(c, storage.AccountInfo{ID: who.Account, Name: who.Name}, "not_allowed_for_another")
-		return nil, nil, fmt.Errorf("%w: nobody may act for another here", ErrNotAllowed)
+	if err := a.actFor(c, &who, authzid); err != nil {
+		return nil, nil, err
 	}
 	return nil, &who, nil
 }

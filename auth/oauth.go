@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -140,7 +139,7 @@ func (a *Authenticator) token(ctx context.Context, conn *Conn, o *oauth, authzid
 		return nil, err
 	}
 	a.known(c)
-	_, who, err := a.finish(conn, a.ownName(authzid, c), func() (Identity, error) {
+	_, who, err := a.finish(conn, authzid, func() (Identity, error) {
 		return Identity{Account: c.info.ID, Name: c.info.Name, Login: c.login, Scope: g.scope}, nil
 	})
 	return who, err
@@ -196,17 +195,4 @@ func (a *Authenticator) tokenAccount(c *claim) error {
 		return err
 	}
 	return nil // that it has no password, or one that can't be read, is all the same
-}
-
-// ownName is "" if authzid is another name of the claim's account, which becomes
-// what the client calls itself.
-func (a *Authenticator) ownName(authzid string, c *claim) string {
-	if authzid == "" || strings.EqualFold(authzid, c.login) {
-		return ""
-	}
-	if info, err := a.st.FindAccount(authzid); err == nil && info.ID == c.info.ID {
-		c.login = authzid
-		return ""
-	}
-	return authzid
 }

@@ -41,6 +41,7 @@ func commands() table {
 		&cmdCertStatus, &cmdCertRenew, &cmdCertCA, &cmdCertCAExport, &cmdCertCAImport,
 		&cmdDomainAdd, &cmdDomainList, &cmdDomainDelete,
 		&cmdAppPasswordAdd, &cmdAppPasswordList, &cmdAppPasswordRevoke,
+		&cmdActAsAdd, &cmdActAsList, &cmdActAsDelete,
 		&cmdBanList, &cmdBanLift, &cmdAudit,
 		&cmdImport, &cmdExport, &cmdBackup, &cmdRestore, &cmdCheck, &cmdSalvage,
 		&cmdKept, &cmdPurge, &cmdQuota,

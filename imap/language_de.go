@@ -61,7 +61,7 @@ var german = language{tag: "de", texts: map[string]string{
 	"login needs TLS":                                       "die Anmeldung verlangt TLS",
 	"unknown mechanism":                                     "unbekanntes Verfahren",
 	"authentication cancelled":                              "Anmeldung abgebrochen",
-	"nobody may act for another here":                       "niemand darf hier für einen anderen handeln",
+	"this account may not act for that one":                 "dieses Konto darf nicht für jenes handeln",
 	"this server has no certificate":                        "dieser Server hat kein Zertifikat",
 	"a message of no octets":                                "eine Nachricht ohne Inhalt",
 	"no mailbox can have that use":                          "kein Postfach kann diese Aufgabe haben",

@@ -61,7 +61,7 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if s.hold, err = s.srv.o.Store.LoginBy(id.Account, id.Account, id.Secret, loginWaker{s.c}); err != nil {
+	if s.hold, err = s.srv.o.Store.LoginBy(id.Account, id.By(), id.Secret, loginWaker{s.c}); err != nil {
 		return reply{}, auth.ErrBadLogin // deleted, disabled or revoked since the password was found good
 	}
 	off, _ := s.srv.tables.switchedOff(info.Extensions)
@@ -71,6 +71,9 @@ func (s *session) open(id auth.Identity) (reply, error) {
 	s.c.loggedIn = true
 	s.srv.loggedIn(s.c)
 	s.log = s.log.With("account", string(id.Account))
+	if id.Actor != "" {
+		s.log = s.log.With("actor", string(id.Actor))
+	}
 	s.log.Info("imap_login", "login", id.Login, "tls", s.c.secure)
 	s.audit = s.srv.o.Auth.Opened(s.authConn(), id)
 	return reply{code: codeCapability + " " + s.capabilities(), text: "logged in"}, nil

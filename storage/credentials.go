@@ -56,6 +56,9 @@ type CredentialChange struct {
 	// end, with Why; nil: none does.
 	Ends func(kind string) bool
 	Why  string
+	// ActingWhy is why sessions must end in which the account acts for another;
+	// "": they needn't.
+	ActingWhy string
 }
 
 // ChangeCredentials changes rows in one commit, by what is there now.
@@ -73,6 +76,9 @@ func (st *Store) ChangeCredentials(id AccountID, change func(now []Credential) (
 	})
 	if err == nil && c.Ends != nil {
 		st.endLoginsBy(id, c.Ends, c.Why)
+	}
+	if err == nil && c.ActingWhy != "" {
+		st.endLoginsWhere(id, func(l *Login) bool { return l.actor() == id }, c.ActingWhy)
 	}
 	return err
 }

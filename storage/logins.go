@@ -109,10 +109,22 @@ func (st *Store) endLogins(id AccountID, why string) {
 // endLoginsBy ends the sessions of an account that logged in with some
 // credentials.
 func (st *Store) endLoginsBy(id AccountID, ends func(kind string) bool, why string) {
+	st.endLoginsWhere(id, func(l *Login) bool { return ends(l.kind) }, why)
+}
+
+// actor is the account that acts for another in the session, or "".
+func (l *Login) actor() AccountID {
+	if len(l.ids) < 2 {
+		return ""
+	}
+	return l.ids[1]
+}
+
+func (st *Store) endLoginsWhere(id AccountID, ends func(l *Login) bool, why string) {
 	st.logins.mu.Lock()
 	defer st.logins.mu.Unlock()
 	for l := range st.logins.all[id] {
-		if ends(l.kind) {
+		if ends(l) {
 			l.reason.CompareAndSwap(nil, &why)
 			l.waker.Wake()
 		}
