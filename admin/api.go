@@ -64,6 +64,7 @@ type API interface {
 	AuditAPI
 	AppPasswordAPI
 	ActAsAPI
+	ForeignAPI
 	InviteAPI
 	CertAPI
 	// Portable writes all mail as a portable stream (storage.Store.WritePortable).
@@ -90,8 +91,10 @@ type Account struct {
 	Disabled  bool      `json:"disabled,omitempty"`
 	Shared    bool      `json:"shared,omitempty"` // nobody logs in to it
 	Addresses []string  `json:"addresses"`
-	Messages  int64     `json:"messages"`
-	Octets    int64     `json:"octets"`
+	// Password is how the main password is kept: PasswordScram and so on.
+	Password string `json:"password_kind,omitempty"`
+	Messages int64  `json:"messages"`
+	Octets   int64  `json:"octets"`
 }
 
 // Address is an address and the account it belongs to.

@@ -49,6 +49,7 @@ var errorKinds = []struct {
 	{"no_rule", storage.ErrNoRule, http.StatusNotFound},
 	{"clock", storage.ErrClock, http.StatusServiceUnavailable},
 	{"app_password", auth.ErrAppPassword, http.StatusConflict},
+	{"hash", auth.ErrHash, http.StatusBadRequest},
 	{"no_ban", ErrNoBan, http.StatusNotFound},
 	{"held", storage.ErrHeld, http.StatusForbidden},
 	{"over_quota", storage.ErrOverQuota, http.StatusInsufficientStorage},

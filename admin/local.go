@@ -76,6 +76,9 @@ func (l *Local) describe(info storage.AccountInfo) (Account, error) {
 	for _, x := range addresses {
 		a.Addresses = append(a.Addresses, x.Address)
 	}
+	if a.Password, err = l.password(info); err != nil {
+		return a, err
+	}
 	boxes, err := l.mailboxes(info.ID)
 	for _, b := range boxes {
 		a.Messages += b.Messages

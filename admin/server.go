@@ -124,6 +124,7 @@ func (s *Server) routes() http.Handler {
 	s.auditRoutes(mux)
 	s.appPasswordRoutes(mux)
 	s.actAsRoutes(mux)
+	s.foreignRoutes(mux)
 	s.inviteRoutes(mux)
 	s.certRoutes(mux)
 	mux.HandleFunc("GET /v1/portable", s.portable)

@@ -68,7 +68,11 @@ type Authenticator struct {
 
 	mechanisms []Mechanism
 
-	readyMu sync.Mutex
+	readyMu     sync.Mutex
+	decoys      []accountSecrets // for decoyFor
+	decoysAt    uint64           // SettingsVersion
+	decoysKnown bool
+
 	ready   *[2]bool // whether SCRAM is announced: with SHA-256, with SHA-1
 	readyAt uint64   // SettingsVersion
 }
@@ -225,10 +229,17 @@ func (a *Authenticator) check(ctx context.Context, c *claim) error {
 		a.failed(c)
 		return ErrBadLogin
 	}
-	a.iterations.Store(int64(c.matched.verifiers[0].iterations))
+	a.noteCost(c.matched)
 	a.good.add(a.good.mac(c.account(), c.prefix, c.secrets.state, c.password), c.matched.kind)
 	a.succeeded(c)
 	return nil
+}
+
+// noteCost has decoys cost what a secret costs.
+func (a *Authenticator) noteCost(s *secret) {
+	if len(s.verifiers) > 0 { // none if a foreign hash could not be replaced
+		a.iterations.Store(int64(s.verifiers[0].iterations))
+	}
 }
 
 // failed counts a login with something that could be a guess.

@@ -9,16 +9,17 @@ import (
 
 // A claim is one try to log in.
 type claim struct {
-	login, password string
+	login, password string // the password as SASLprep makes it
+	raw             string // as the client sent it, which others hashed
 	peer            netip.Addr
 	prefix          string // of the peer's address
 	info            storage.AccountInfo
 	known           bool
 	secrets         secrets
-	decoy           verifier // what is computed when it can't succeed
-	reason          string   // why it can't, for the log
-	matched         *secret  // which the client has
-	suspect         bool     // its address guessed wrong lately
+	decoy           decoy   // what is computed when it can't succeed
+	reason          string  // why it can't, for the log
+	matched         *secret // which the client has
+	suspect         bool    // its address guessed wrong lately
 }
 
 // lookup collects what the store knows of a login; the claim is not nil with
@@ -35,7 +36,7 @@ func (a *Authenticator) lookup(login string, peer netip.Addr) (*claim, error) {
 		if err != nil {
 			return c, err
 		}
-		if c.secrets, err = parseSecrets(rows); err != nil && len(c.secrets.list) == 0 {
+		if c.secrets, err = parseSecrets(rows); err != nil && c.secrets.none() {
 			return c, err
 		}
 	}
@@ -44,7 +45,7 @@ func (a *Authenticator) lookup(login string, peer netip.Addr) (*claim, error) {
 		c.reason = "unknown"
 	case info.Disabled:
 		c.reason = "disabled"
-	case len(c.secrets.list) == 0:
+	case c.secrets.none():
 		c.reason = "no_password"
 	}
 	return c, nil
@@ -62,8 +63,9 @@ func (a *Authenticator) claim(login, password string, peer netip.Addr) (*claim, 
 			c.reason = "unusable_password"
 		}
 	}
-	c.decoy = a.decoyVerifier(login)
-	return c, nil
+	c.raw = password
+	c.decoy, err = a.decoyFor(c)
+	return c, err
 }
 
 // account is the claim's key in the account throttle and the caches.
@@ -76,41 +78,6 @@ func (c *claim) account() string {
 
 // friendship is the claim's key among friends.
 func (c *claim) friendship() string { return c.account() + " " + c.prefix }
-
-// match computes what the password gives, and sets matched. All secrets that
-// share salt and iterations, as they do, cost one PBKDF2; a claim that can't
-// succeed costs one too.
-func (c *claim) match() error {
-	if c.reason != "" {
-		_, err := c.decoy.matches(c.password)
-		return err
-	}
-	type shared struct {
-		params *verifier
-		stored []byte
-	}
-	var done []shared
-	for i := range c.secrets.list {
-		v := &c.secrets.list[i].verifiers[0]
-		var stored []byte
-		for _, d := range done {
-			if v.sharing(d.params) {
-				stored = d.stored
-			}
-		}
-		if stored == nil {
-			var err error
-			if stored, _, err = v.keys(c.password); err != nil {
-				return err
-			}
-			done = append(done, shared{v, stored})
-		}
-		if v.stores(stored) && c.matched == nil {
-			c.matched = &c.secrets.list[i]
-		}
-	}
-	return nil
-}
 
 // welcome is the end of a login by a secret that succeeded.
 func (a *Authenticator) welcome(c *claim) Identity {

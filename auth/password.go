@@ -57,6 +57,7 @@ func put(st *storage.Store, id storage.AccountID, s secret, prepared string, che
 			}
 			change.Set = append(s.rows(), params.params())
 			if s.kind == storage.KindPassword {
+				change.Set = append(change.Set, storage.Credential{Kind: kindForeign})
 				change.Ends, change.Why = func(string) bool { return true }, "the password was changed"
 			}
 			if check != nil {
@@ -103,7 +104,9 @@ func (a *Authenticator) SetPassword(id storage.AccountID, password string) error
 // that clients take. Such a login writes, once.
 func (a *Authenticator) renew(c *claim) {
 	m := *c.matched
-	if m.complete(false, &c.secrets.params) && m.complete(true, &c.secrets.params) {
+	if m.kind == kindForeign {
+		m.kind = storage.KindPassword
+	} else if m.complete(false, &c.secrets.params) && m.complete(true, &c.secrets.params) {
 		return
 	}
 	params := c.secrets.paramsOrNew()
@@ -114,8 +117,15 @@ func (a *Authenticator) renew(c *claim) {
 				return change, errChanged // by another login, or by a new password
 			}
 			change.Set = append(m.rows(), params.params())
+			if c.matched.kind == kindForeign {
+				change.Set = append(change.Set, storage.Credential{Kind: kindForeign})
+			}
 			return change, nil
 		})
+	}
+	if errors.Is(err, errChanged) && c.matched.kind == kindForeign {
+		a.rematch(c)
+		return
 	}
 	if err != nil {
 		if !errors.Is(err, errChanged) {
@@ -128,5 +138,20 @@ func (a *Authenticator) renew(c *claim) {
 		if now, err := parseSecrets(rows); err == nil && now.find(m.kind) != nil {
 			c.secrets, c.matched = now, now.find(m.kind)
 		}
+	}
+}
+
+// rematch looks again at the password of a claim whose account's hash was replaced
+// meanwhile: most likely by the same client, which logs in twice at a time.
+func (a *Authenticator) rematch(c *claim) {
+	c.matched = nil
+	rows, err := a.st.Credentials(c.info.ID)
+	if err == nil {
+		if c.secrets, err = parseSecrets(rows); err == nil {
+			err = c.match()
+		}
+	}
+	if err != nil || c.matched == nil {
+		c.matched, c.reason = nil, "password_changed"
 	}
 }

@@ -79,3 +79,42 @@ func TestLogin(t *testing.T) {
 		}
 	}
 }
+
+// FuzzLogin: whatever comes in two responses, there is a name and a password, or an
+// error that holds nothing of them.
+func FuzzLogin(f *testing.F) {
+	f.Add([]byte("anna"), []byte("secret"))
+	f.Add([]byte{}, []byte{0})
+	f.Add([]byte("\xff"), []byte("x"))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		var l Login
+		if _, done, err := l.Next(nil); done || err != nil {
+			t.Fatal(done, err)
+		}
+		for _, response := range [][]byte{first, second} {
+			if _, done, err := l.Next(response); err != nil {
+				if !errors.Is(err, ErrMalformed) || done {
+					t.Errorf("%q: %v", response, err)
+				}
+				return
+			}
+		}
+		if l.Login != string(first) || l.Password != string(second) || l.Login == "" || l.Password == "" {
+			t.Errorf("%q, %q", l.Login, l.Password)
+		}
+	})
+}
+
+// FuzzExternal: without a certificate that says so nobody is anybody.
+func FuzzExternal(f *testing.F) {
+	h, _ := newHouse(f)
+	for _, s := range []string{"", "anna", "anna@example.org", "\x00", "\xff"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, response []byte) {
+		x := &externalExchange{h.Authenticator, &Conn{Protocol: ScopeIMAP, Peer: home}, ExternalOptions{Accounts: map[string]string{"": "anna"}}}
+		if _, who, err := x.Next(t.Context(), response); who != nil || err == nil && response != nil {
+			t.Errorf("%q: %v, %v", response, who, err)
+		}
+	})
+}

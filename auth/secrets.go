@@ -22,6 +22,8 @@ import (
 //	               in hex: when a nestbox that knows only that row changes it, this one
 //	               is void
 //	params         iterations ":" salt: what all secrets of the account share
+//	foreign        in the place of password: what another server kept of it
+//	               (parseHash), until the first login
 //	app/NAME       an app password, a line each: its verifiers, "scope" and words,
 //	               "created" and seconds since 1970
 //
@@ -32,7 +34,9 @@ import (
 const (
 	kindSHA1   = "password.sha1"
 	kindParams = "params"
-	kindApp    = "app/"
+	// kindForeign is of the row that another server's hash is in.
+	kindForeign = "foreign"
+	kindApp     = "app/"
 )
 
 // maxAppPasswords bounds an account's, and with them what a login compares.
@@ -50,6 +54,8 @@ type secret struct {
 type secrets struct {
 	params verifier // only iterations and salt; none: iterations are 0
 	list   []secret
+	// foreign is in the place of a main password; nil: it isn't.
+	foreign foreignHash
 	// state is all rows: what is remembered of a login hangs on it.
 	state string
 }
@@ -72,6 +78,8 @@ func parseSecrets(rows []storage.Credential) (s secrets, err error) {
 		if err = bad; err == nil {
 			s.list = append(s.list, main)
 		}
+	} else if text := byKind[kindForeign]; text != "" {
+		s.foreign, err = parseHash(text)
 	}
 	for _, r := range rows {
 		if !strings.HasPrefix(r.Kind, kindApp) {
@@ -213,8 +221,14 @@ func (s *secret) complete(sha1 bool, params *verifier) bool {
 	return v != nil && v.usable() && v.sharing(params)
 }
 
+// none tells whether nobody can log in with any.
+func (s *secrets) none() bool { return len(s.list) == 0 && s.foreign == nil }
+
 // complete tells whether all secrets of the account log in by SCRAM with a hash.
 func (s *secrets) complete(sha1 bool) bool {
+	if s.foreign != nil {
+		return false
+	}
 	for i := range s.list {
 		if !s.list[i].complete(sha1, &s.params) {
 			return false
@@ -225,6 +239,9 @@ func (s *secrets) complete(sha1 bool) bool {
 
 // find is the secret of a kind.
 func (s *secrets) find(kind string) *secret {
+	if kind == kindForeign && s.foreign != nil {
+		return &secret{kind: kindForeign, scope: ScopeAll}
+	}
 	for i := range s.list {
 		if s.list[i].kind == kind {
 			return &s.list[i]

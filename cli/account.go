@@ -27,10 +27,14 @@ var cmdAccountAdd = command{
 		dataFlags(fs)
 		ask := passwordFlags(fs)
 		asJSON := jsonFlag(fs)
+		hash := fs.String("hash", "", "the hash that another server kept of the password, with its {SCHEME}; see account import")
 		shared := fs.Bool("shared", false, "an account that nobody logs in to: it has no password")
 		return func(ctx context.Context, e *env, args []string) error {
 			if *shared {
 				return addShared(ctx, e, args[0], *asJSON)
+			}
+			if *hash != "" {
+				return addHash(ctx, e, args[0], *hash, *asJSON)
 			}
 			password, made, err := ask(e, "Password for "+args[0])
 			if err != nil {
@@ -46,6 +50,31 @@ var cmdAccountAdd = command{
 			})
 		}
 	},
+}
+
+// addHash makes an account with the hash of another server.
+func addHash(ctx context.Context, e *env, name, hash string, asJSON bool) error {
+	return e.withNewAPI(ctx, func(api admin.API) error {
+		a, err := api.AddAccountWithHash(ctx, name, hash)
+		if err != nil {
+			return accountError(name, err)
+		}
+		e.say("account %s made", a.Name)
+		return printPassword(e, asJSON, a, "", false)
+	})
+}
+
+// scramColumn tells whether an account logs in by SCRAM.
+func scramColumn(a admin.Account) string {
+	switch {
+	case a.Shared:
+		return "-"
+	case a.Password == admin.PasswordScram:
+		return "yes"
+	case a.Password == admin.PasswordHash, a.Password == admin.PasswordPlain:
+		return "after a login"
+	}
+	return "no password"
 }
 
 // printPassword prints what a new account got, if the user doesn't know it.
@@ -69,7 +98,7 @@ func printPassword(e *env, asJSON bool, a admin.Account, password string, made b
 var cmdAccountList = command{
 	name:  "account list",
 	short: "List the accounts",
-	long:  "Lists the accounts with their addresses, the number of their messages and the size of these in bytes.",
+	long:  "Lists the accounts with their addresses, the number of their messages and the size of these in bytes. The column SCRAM says who can log in without sending the password; the mechanisms SCRAM are announced once everybody can. Who came with another server's hash can after one login.",
 	examples: []example{
 		{"nestbox account list", "a table"},
 		{"nestbox account list --json | jq -r '.[].name'", "the names, for a script"},
@@ -86,10 +115,10 @@ var cmdAccountList = command{
 				if *asJSON {
 					return writeJSON(e.Stdout, all)
 				}
-				rows := [][]string{{"NAME", "MESSAGES", "BYTES", "CREATED", "ADDRESSES"}}
+				rows := [][]string{{"NAME", "MESSAGES", "BYTES", "CREATED", "SCRAM", "ADDRESSES"}}
 				for _, a := range all {
 					rows = append(rows, []string{a.Name, fmt.Sprint(a.Messages), fmt.Sprint(a.Octets),
-						a.Created.Local().Format(time.DateOnly), strings.Join(a.Addresses, " ")})
+						a.Created.Local().Format(time.DateOnly), scramColumn(a), strings.Join(a.Addresses, " ")})
 				}
 				return writeTable(e, rows)
 			})
@@ -109,7 +138,17 @@ var cmdAccountPasswd = command{
 	setup: func(fs *pflag.FlagSet) runFunc {
 		dataFlags(fs)
 		ask := passwordFlags(fs)
+		hash := fs.String("hash", "", "the hash that another server kept of the password, with its {SCHEME}; see account import")
 		return func(ctx context.Context, e *env, args []string) error {
+			if *hash != "" {
+				return e.withAPI(ctx, func(api admin.API) error {
+					if err := api.SetHash(ctx, args[0], *hash); err != nil {
+						return accountError(args[0], err)
+					}
+					e.say("password of %s changed", args[0])
+					return nil
+				})
+			}
 			password, made, err := ask(e, "New password for "+args[0])
 			if err != nil {
 				return err

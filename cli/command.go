@@ -34,7 +34,7 @@ type table []*command
 func commands() table {
 	return table{
 		&cmdServe, &cmdInit,
-		&cmdAccountAdd, &cmdAccountList, &cmdAccountPasswd,
+		&cmdAccountAdd, &cmdAccountImport, &cmdAccountList, &cmdAccountPasswd,
 		&cmdAccountInvite, &cmdAccountDisable, &cmdAccountEnable, &cmdAccountDelete, &cmdAccountUndelete,
 		&cmdACLList, &cmdACLSet, &cmdACLSeen, &cmdGroupAdd, &cmdGroupList, &cmdGroupDelete,
 		&cmdAddressAdd, &cmdAddressList, &cmdAddressDelete,

@@ -93,7 +93,7 @@ func TestBashCompletion(t *testing.T) {
 	script := must(t, "", "completion", "bash")
 	for words, want := range map[string]string{
 		"acc":                 "account",
-		"account ":            "add list passwd invite disable enable delete undelete",
+		"account ":            "add import list passwd invite disable enable delete undelete",
 		"account add --pass":  "--password-stdin",
 		"import --account x ": "--account",
 		"import --mailb":      "--mailbox",
