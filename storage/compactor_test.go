@@ -111,7 +111,7 @@ func TestCompactorUnderChurn(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			st, a := openTest(t)
+			_, a := openHooks(t, hooks{}) // without syncs
 			dir := t.TempDir()
 			path := filepath.Join(dir, "churn.db")
 			bo := func() *bolt.Options {
@@ -148,7 +148,6 @@ func TestCompactorUnderChurn(t *testing.T) {
 					dumpFile(t, b)
 				}
 			})
-			st.opts.NoSync = true
 			swaps := 0
 			for range 6 {
 				c := &compaction{ctx: ctx, a: a, path: path, bo: bo(),

@@ -48,6 +48,19 @@ type fullDisk struct {
 // leave fills the disk but for so many bytes.
 func (d *fullDisk) leave(octets int64) {
 	d.t.Helper()
+	for try := 0; ; try++ {
+		err := d.tryLeave(octets)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, syscall.ENOSPC) || try == 100 { // the account's quiet work took some meanwhile
+			d.t.Fatal(err)
+		}
+	}
+}
+
+func (d *fullDisk) tryLeave(octets int64) error {
+	d.t.Helper()
 	filler := filepath.Join(d.dir, "filler")
 	s, err := statFS(d.dir)
 	if err != nil {
@@ -68,9 +81,7 @@ func (d *fullDisk) leave(octets int64) {
 	} else {
 		err = syscall.Fallocate(int(f.Fd()), 0, info.Size(), size-info.Size())
 	}
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	return err
 }
 
 // do runs a step that may be refused for want of room, and nothing else.
