@@ -30,24 +30,28 @@ func TestHealthOpensNothing(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "closing", func() bool {
-		for _, a := range st.openAccounts() {
-			a.closeUnused()
-		}
-		return open() == 0
-	})
 	for _, all := range []bool{false, true} {
-		h, err := st.Health(all)
-		if err != nil || len(h.Accounts) != 2 || h.Written.IsZero() || h.Disk.Size == 0 {
-			t.Fatalf("%+v, %v", h, err)
+		var h Health
+		eventually(t, "a look that opens nothing", func() (shut bool) { // the accounts' quiet work may
+			for _, a := range st.openAccounts() {
+				a.closeUnused()
+			}
+			if open() > 0 {
+				return false
+			}
+			var err error
+			if h, err = st.Health(all); err != nil {
+				t.Fatal(err)
+			}
+			return open() == 0
+		})
+		if len(h.Accounts) != 2 || h.Written.IsZero() || h.Disk.Size == 0 {
+			t.Fatalf("%+v", h)
 		}
 		for _, a := range h.Accounts {
 			if a.Used.Messages != 1 || a.Used.Mailboxes != 6 || a.Known.IsZero() || a.Open {
 				t.Errorf("all %v: %+v", all, a)
 			}
-		}
-		if n := open(); n != 0 {
-			t.Errorf("all %v: %d accounts are open", all, n)
 		}
 	}
 }
