@@ -146,7 +146,13 @@ func (t target) release(out string) error {
 
 // cold packages never have much to do: in their code no calls are inlined,
 // which makes it smaller (docs/decisions/0051-size-gate.md).
-var cold = []string{"net/http", "github.com/caddyserver/...", "github.com/mholt/...", "go.uber.org/...", "nestbox/tls", "nestbox/config"}
+var cold = []string{
+	"net/http", "net/textproto", "net/url", "mime/multipart", "golang.org/x/net/...", "vendor/golang.org/x/net/...",
+	"encoding/json", "encoding/asn1", "crypto/x509", "text/...",
+	"github.com/caddyserver/...", "github.com/mholt/...", "github.com/zeebo/...", "go.uber.org/...",
+	"github.com/spf13/...", "github.com/BurntSushi/...", "rsc.io/...",
+	"nestbox", "nestbox/admin", "nestbox/cli", "nestbox/config", "nestbox/proxy", "nestbox/tls",
+}
 
 // build compiles the module in dir. With a cache of its own, everything.
 func (t target) build(dir, out, cache string) error {
